@@ -1,0 +1,36 @@
+/** Bundles the two entry points: `dist/slmd.js` (command line and daemon) and `dist/engine.js`. */
+
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const root = join(import.meta.dirname, '..');
+
+export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  rmSync(outdir, { recursive: true, force: true });
+  mkdirSync(outdir, { recursive: true });
+  await build({
+    entryPoints: { slmd: join(root, 'src/main.ts'), engine: join(root, 'src/engine/main.ts') },
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    // Native code stays a package of its own; everything else is in the bundle.
+    external: ['onnxruntime-node'],
+    define: { 'process.env.SLMD_VERSION': JSON.stringify(version) },
+    // Bundled CommonJS packages call require(), which an ES module has to be given.
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+    legalComments: 'linked',
+    logLevel: 'warning',
+    metafile: true,
+  });
+  writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }\n');
+  chmodSync(join(outdir, 'slmd.js'), 0o755);
+}
+
+if (import.meta.main) await buildAll();

@@ -1,0 +1,143 @@
+/**
+ * What the daemon and its engine process say to each other, and nothing else.
+ *
+ * Times ending in `_at` are `monotonicMs()` stamps (milliseconds, CLOCK_MONOTONIC), which both
+ * processes share. `key` is the daemon's number for one attempt at one request: a late message of an
+ * attempt that is over carries a key nobody waits for, and is dropped.
+ */
+
+/** daemon → engine */
+export type ToEngine = LoadMessage | GenerateMessage | CancelMessage;
+
+/** engine → daemon */
+export type FromEngine = ReadyMessage | LoadFailedMessage | ProgressMessage | TokensMessage | DoneMessage | FailedMessage;
+
+/** The first message to an engine. It answers with `ready` or `load_failed`, once. */
+export interface LoadMessage {
+  type: 'load';
+  /** Directory with `slmd-model.json`; see `src/model/`. */
+  model_dir: string;
+  options: EngineOptions;
+}
+
+export interface EngineOptions {
+  /** Threads that ONNX Runtime computes with; 0 lets the engine choose. */
+  threads: number;
+  /** Tokens per prefill run: the grain of cancellation and of progress. */
+  prefill_chunk_tokens: number;
+  /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */
+  context_length_max: number;
+}
+
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant';
+  content: string;
+}
+
+export interface SamplingOptions {
+  /** 0 is greedy: the most probable token, ties to the lowest id. */
+  temperature: number;
+  /** Keep the k most probable tokens; 0 keeps all. */
+  top_k: number;
+  /** Keep the smallest set whose probability reaches p, in (0, 1]. */
+  top_p: number;
+  /** Keep tokens with at least this fraction of the best one's probability, in [0, 1]. */
+  min_p: number;
+  /** Divide positive and multiply negative logits of tokens seen so far; 1 changes nothing. */
+  repetition_penalty: number;
+  /** Same seed, same model, same machine type: same text. */
+  seed: number;
+}
+
+export interface GenerateMessage {
+  type: 'generate';
+  key: number;
+  messages: ChatMessage[];
+  /** Upper bound on the completion, in tokens. Null: as much as the context length leaves. */
+  max_tokens: number | null;
+  sampling: SamplingOptions;
+  /** Texts that end the answer; they are not part of it. */
+  stop: string[];
+}
+
+/** Ends a generation within one prefill chunk or one token; it answers `done` with `cancelled`. */
+export interface CancelMessage {
+  type: 'cancel';
+  key: number;
+}
+
+/** What an engine is, as it appears in the device's `info`. */
+export interface EngineInfo {
+  engine: { name: string; version: string; threads: number };
+  model: ModelInfo;
+  load_ms: number;
+}
+
+export interface ModelInfo {
+  id: string;
+  /** SHA-256 over the manifest, lower-case hex: it names every file of the model by its own hash. */
+  sha256: string;
+  quantization: string;
+  /** Tokens of prompt plus completion. */
+  context_length: number;
+  parameters: number;
+}
+
+export interface ReadyMessage {
+  type: 'ready';
+  info: EngineInfo;
+}
+
+export interface LoadFailedMessage {
+  type: 'load_failed';
+  code: string;
+  message: string;
+}
+
+/** A sign of life during prefill; decoding shows it by `tokens`. */
+export interface ProgressMessage {
+  type: 'progress';
+  key: number;
+  prefilled_tokens: number;
+  prompt_tokens: number;
+}
+
+/** Text that is final: no half character, nothing that may still become a stop sequence. */
+export interface TokensMessage {
+  type: 'tokens';
+  key: number;
+  text: string;
+  completion_tokens: number;
+}
+
+export type FinishReason = 'stop' | 'length' | 'cancelled';
+
+export interface DoneMessage {
+  type: 'done';
+  key: number;
+  text: string;
+  finish_reason: FinishReason;
+  usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number };
+  stamps: Stamps;
+}
+
+/**
+ * When each phase of a generation began and ended, in `monotonicMs()`.
+ *
+ * tokenize = tokenized − started, prefill = first_token − tokenized, decode = last_token − first_token.
+ * A generation that ended before its first token has both token stamps at its end.
+ */
+export interface Stamps {
+  started_at: number;
+  tokenized_at: number;
+  first_token_at: number;
+  last_token_at: number;
+}
+
+/** The generation ended without a result; the engine is ready for the next. */
+export interface FailedMessage {
+  type: 'failed';
+  key: number;
+  code: 'prompt_too_long' | 'invalid_request' | 'engine_failed';
+  message: string;
+}
