@@ -34,7 +34,11 @@ export class Tokenizer {
   readonly #specialPattern: RegExp;
 
   /** @throws when the files describe a tokenizer that the library does not know */
-  constructor({ tokenizer, config }: TokenizerFiles) {
+  constructor({ tokenizer: given, config }: TokenizerFiles) {
+    const tokenizer: Record<string, unknown> = {
+      ...given,
+      pre_tokenizer: digitsAsSplit(given.pre_tokenizer),
+    };
     const added = (tokenizer.added_tokens ?? []) as AddedToken[];
     const specials = added.filter((token) => token.special === true && token.content !== '');
     this.bosToken = tokenText(config.bos_token);
@@ -137,6 +141,25 @@ function withoutSpecials(
   );
   plain.model = hub.model;
   return plain;
+}
+
+/**
+ * The tokenizer's `Digits` step means every Unicode number (`char::is_numeric`), as in ½; the library's
+ * means 0 to 9. A split by the category says the same and is understood.
+ */
+function digitsAsSplit(step: unknown): unknown {
+  if (Array.isArray(step)) return step.map(digitsAsSplit);
+  if (typeof step !== 'object' || step === null) return step;
+  const { type, individual_digits, pretokenizers } = step as Record<string, unknown>;
+  if (type === 'Digits') {
+    return {
+      type: 'Split',
+      pattern: { Regex: individual_digits ? '\\p{N}' : '\\p{N}+' },
+      behavior: 'Isolated',
+      invert: false,
+    };
+  }
+  return pretokenizers === undefined ? step : { ...step, pretokenizers: digitsAsSplit(pretokenizers) };
 }
 
 /** Metaspace with `prepend_scheme: first` puts a space before the first section of a text only. */
