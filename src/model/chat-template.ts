@@ -1,4 +1,4 @@
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import type { ChatMessage } from '../ipc/messages.ts';
 import { SlmdError } from '../lib/errors.ts';
 
@@ -14,14 +14,16 @@ export interface TemplateTokens {
  * prompt, the tokens that begin and end a text, `raise_exception` and `strftime_now`.
  */
 export class ChatTemplate {
-  readonly #template: Template;
+  readonly #program: ReturnType<typeof parse>;
   readonly #source: string;
   readonly #tokens: TemplateTokens;
   readonly #now: () => Date;
 
   /** @throws when the source is not Jinja */
   constructor(source: string, tokens: TemplateTokens, now: () => Date = () => new Date()) {
-    this.#template = new Template(source);
+    // Jinja reads every line end as \n; a template that was saved with \r\n must not give the model an \r.
+    const lines = source.replace(/\r\n?/g, '\n');
+    this.#program = parse(tokenize(lines, { lstrip_blocks: true, trim_blocks: true }));
     this.#source = source;
     this.#tokens = tokens;
     this.#now = now;
@@ -30,26 +32,38 @@ export class ChatTemplate {
   /** @throws {SlmdError} `invalid_request` when the template refuses these messages */
   render(messages: readonly ChatMessage[]): string {
     let refusal: SlmdError | undefined;
-    const { bosToken, eosToken } = this.#tokens;
+    const environment = this.#environment(messages);
+    environment.set('raise_exception', (message: unknown) => {
+      refusal = this.#refusal(message);
+      throw refusal;
+    });
     try {
-      return this.#template.render({
-        messages: messages.map(({ role, content }) => ({ role, content })),
-        add_generation_prompt: true,
-        tools: null,
-        documents: null,
-        ...(bosToken === undefined ? {} : { bos_token: bosToken }),
-        ...(eosToken === undefined ? {} : { eos_token: eosToken }),
-        strftime_now: (format: string) => strftime(this.#now(), format),
-        raise_exception: (message: unknown) => {
-          refusal = this.#refusal(message);
-          throw refusal;
-        },
-      });
+      const rendered: unknown = new Interpreter(environment).run(this.#program).value;
+      return String(rendered);
     } catch (thrown) {
       if (refusal !== undefined) throw refusal;
       // The library's message may quote a value, and values are what somebody wrote in confidence.
       throw new Error('the chat template failed', { cause: thrown });
     }
+  }
+
+  /** The library's own set of globals has a clock of its own and cannot be given another. */
+  #environment(messages: readonly ChatMessage[]): Environment {
+    const { bosToken, eosToken } = this.#tokens;
+    const globals = {
+      ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+      ...(bosToken === undefined ? {} : { bos_token: bosToken }),
+      ...(eosToken === undefined ? {} : { eos_token: eosToken }),
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: true,
+      tools: null,
+      documents: null,
+      strftime_now: (format: string) => strftime(this.#now(), format),
+      range,
+    };
+    const environment = new Environment();
+    for (const [name, value] of Object.entries(globals)) environment.set(name, value);
+    return environment;
   }
 
   /** A message that stands in the template cannot contain what the requester wrote; another may. */
@@ -67,6 +81,13 @@ export function templateOfConfig(config: Record<string, unknown>): string | unde
   const named = template as { name?: unknown; template?: unknown }[];
   const found = named.find(({ name }) => name === 'default')?.template;
   return typeof found === 'string' ? found : undefined;
+}
+
+/** Python's `range`. */
+function range(first: number, end?: number, step = 1): number[] {
+  const [from, to] = end === undefined ? [0, first] : [first, end];
+  if (step === 0) throw new Error('range() needs a step');
+  return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step);
 }
 
 /** What templates use of strftime (C locale, local time); an unknown directive stays as it is. */

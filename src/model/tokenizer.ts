@@ -31,6 +31,8 @@ export class Tokenizer {
   readonly #plainLater: HubTokenizer;
   readonly #specials: ReadonlyMap<string, AddedToken>;
   readonly #specialIds: ReadonlySet<number>;
+  /** Those of them that a requester must not be able to write. */
+  readonly #steeringIds: ReadonlySet<number>;
   readonly #specialPattern: RegExp;
 
   /** @throws when the files describe a tokenizer that the library does not know */
@@ -50,7 +52,8 @@ export class Tokenizer {
     this.#specials = new Map(specials.map((token) => [token.content, token]));
     // The unknown token stands for text; it is not a way to steer the model.
     const unknown = this.#hub.model?.unk_token_id;
-    this.#specialIds = new Set(specials.map((token) => token.id).filter((id) => id !== unknown));
+    this.#specialIds = new Set(specials.map((token) => token.id));
+    this.#steeringIds = new Set([...this.#specialIds].filter((id) => id !== unknown));
     this.#specialPattern = anyOf(this.specialTokens);
   }
 
@@ -95,11 +98,11 @@ export class Tokenizer {
     if (text === '') return [];
     const plain = first ? this.#plainFirst : this.#plainLater;
     const ids: number[] = plain.encode(text, { add_special_tokens: false }).ids;
-    if (!ids.some((id) => this.#specialIds.has(id))) return ids;
+    if (!ids.some((id) => this.#steeringIds.has(id))) return ids;
     // A vocabulary may hold its special tokens as ordinary pieces too: break the first one up.
     const found = this.#specialPattern.exec(text);
     this.#specialPattern.lastIndex = 0;
-    if (found === null || found[0].length < 2) return ids.filter((id) => !this.#specialIds.has(id));
+    if (found === null || found[0].length < 2) return ids.filter((id) => !this.#steeringIds.has(id));
     const cut = found.index + 1;
     return [...this.#encodePlain(text.slice(0, cut), first), ...this.#encodePlain(text.slice(cut), false)];
   }
@@ -110,7 +113,7 @@ export class Tokenizer {
     const framed: number[] = this.#hub.encode(probe, { add_special_tokens: true }).ids;
     const { length } = this.#hub.encode(probe, { add_special_tokens: false }).ids;
     let before = 0;
-    while (before < framed.length - length && this.#specialIds.has(framed[before]!)) before++;
+    while (before < framed.length - length && this.#steeringIds.has(framed[before]!)) before++;
     return [framed.slice(0, before), framed.slice(before + length)];
   }
 }

@@ -70,10 +70,10 @@ test('top-p keeps the smallest set that reaches p', () => {
 test('top-p finds its set in a vocabulary that is larger than its first look', () => {
   const probabilities = new Array<number>(5000).fill(0.5 / 4900);
   for (let id = 4900; id < 5000; id++) probabilities[id] = 0.5 / 100;
-  const actual = frequencies({ ...open, top_p: 0.5001 }, probabilities, 4000);
+  const actual = frequencies({ ...open, top_p: 0.5001 }, probabilities, 1000);
   const outside = actual.slice(10, 4900).reduce((a, b) => a + b);
   assert.equal(outside, 0);
-  assert.ok(actual.slice(4900).reduce((a, b) => a + b) > 0.98);
+  assert.ok(actual.slice(4900).reduce((a, b) => a + b) > 0.97);
 });
 
 test('top-p measures against what top-k left', () => {
