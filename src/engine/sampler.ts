@@ -1,4 +1,5 @@
 import type { SamplingOptions } from '../ipc/messages.ts';
+import { SlmdError } from '../lib/errors.ts';
 import { seededRandom } from './random.ts';
 import { topIds } from './top.ts';
 
@@ -28,7 +29,7 @@ export class Sampler {
   /**
    * @param logits [vocabulary]; overwritten
    * @returns the chosen id, which counts as seen from now on
-   * @throws when a logit is NaN or +Infinity, or none is above -Infinity: the model is broken
+   * @throws {SlmdError} `engine_failed` when a logit is NaN or +Infinity, or none is above -Infinity: the model is broken
    */
   next(logits: Float32Array): number {
     if (this.#options.repetition_penalty !== 1)
@@ -97,10 +98,11 @@ function bestId(logits: Float32Array): number {
       best = id;
       bestLogit = logit;
     } else if (Number.isNaN(logit)) {
-      throw new Error('the logits contain NaN');
+      throw new SlmdError('engine_failed', 'the logits contain NaN');
     }
   }
-  if (best === -1 || bestLogit === Number.POSITIVE_INFINITY) throw new Error('no logit is finite');
+  if (best === -1 || bestLogit === Number.POSITIVE_INFINITY)
+    throw new SlmdError('engine_failed', 'no logit is finite');
   return best;
 }
 

@@ -29,7 +29,7 @@ export class ChatTemplate {
     this.#now = now;
   }
 
-  /** @throws {SlmdError} `invalid_request` when the template refuses these messages */
+  /** @throws {SlmdError} `invalid_request` when the template refuses these messages, `engine_failed` when it fails */
   render(messages: readonly ChatMessage[]): string {
     let refusal: SlmdError | undefined;
     const environment = this.#environment(messages);
@@ -43,7 +43,7 @@ export class ChatTemplate {
     } catch (thrown) {
       if (refusal !== undefined) throw refusal;
       // The library's message may quote a value, and values are what somebody wrote in confidence.
-      throw new Error('the chat template failed', { cause: thrown });
+      throw new SlmdError('engine_failed', 'the chat template failed', { cause: thrown });
     }
   }
 

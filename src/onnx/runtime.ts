@@ -148,7 +148,7 @@ class GrowingDecoder implements Decoder {
   }
 
   #replace(past: TensorMap): void {
-    for (const tensor of Object.values(this.#past)) tensor.dispose();
+    for (const tensor of Object.values(this.#past)) release(tensor);
     this.#past = past;
   }
 
@@ -159,6 +159,16 @@ class GrowingDecoder implements Decoder {
     }
     return past;
   }
+}
+
+/**
+ * Gives a tensor's memory back now. Left to the garbage collector, a few generations of the cache are
+ * alive at a time: 100 to 200 MB more for a 135 M model at 1000 to 2000 tokens.
+ */
+function release(tensor: Tensor): void {
+  const { buffer } = tensor.data as Float32Array & { buffer: { transfer?: (bytes: number) => void } };
+  buffer.transfer?.(0);
+  tensor.dispose();
 }
 
 /** The `past_key_values.*` inputs, each with its `present.*` output; refuses what is not understood. */
