@@ -23,6 +23,8 @@ interface Residual {
   added: string | null;
 }
 
+const rotaryNames = ['rotary.cos', 'rotary.sin'];
+
 /** Past every length that a tensor can have: ONNX clamps the end of a slice. */
 const toTheEnd = 2 ** 31 - 1;
 
@@ -85,6 +87,12 @@ class Decoder {
     const dims = [contextLength, headSize / 2];
     this.#graph.external('rotary.cos', 'float32', dims, await this.#weights.table(cos));
     this.#graph.external('rotary.sin', 'float32', dims, await this.#weights.table(sin));
+    if (!this.#rotateInside) positions(this.#graph);
+  }
+
+  /** GroupQueryAttention rotates heads of a multiple of 16; only toys have others. */
+  get #rotateInside(): boolean {
+    return this.#is.headSize % 16 === 0;
   }
 
   async #layer(layer: number, residual: Residual): Promise<Residual> {
@@ -150,23 +158,34 @@ class Decoder {
       return { past, present };
     });
     const output = `${name}.heads`;
+    const [inputs, rotary] = this.#rotateInside
+      ? [[qkv, '', ''], rotaryNames]
+      : [this.#rotated(name, qkv), []];
     this.#graph.nodeWithOutputs(
       'GroupQueryAttention',
-      [
-        qkv,
-        '',
-        '',
-        ...cache.map(({ past }) => past),
-        'seqlens_k',
-        'total_sequence_length',
-        'rotary.cos',
-        'rotary.sin',
-      ],
+      [...inputs, ...cache.map(({ past }) => past), 'seqlens_k', 'total_sequence_length', ...rotary],
       [output, ...cache.map(({ present }) => present)],
-      { domain: microsoft, attributes: { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 } },
+      {
+        domain: microsoft,
+        attributes: { num_heads: heads, kv_num_heads: kvHeads, do_rotary: this.#rotateInside ? 1 : 0 },
+      },
     );
     const out = [{ tensor: `${source}.o_proj`, rows: hiddenSize }];
     return this.#linear(`${name}.out`, out, heads * headSize, output, bias.attentionOutput);
+  }
+
+  /** Splits packed queries, keys and values, and rotates the first two outside of the attention. */
+  #rotated(name: string, qkv: string): string[] {
+    const { heads, kvHeads, headSize } = this.#is;
+    const widths = BigInt64Array.from([heads, kvHeads, kvHeads], (count) => BigInt(count * headSize));
+    const split = this.#graph.constant(`${name}.widths`, 'int64', [3], widths);
+    const [q, k, v] = ['q', 'k', 'v'].map((part) => `${name}.${part}`) as [string, string, string];
+    this.#graph.nodeWithOutputs('Split', [qkv, split], [q, k, v], { attributes: { axis: -1 } });
+    const rotate = (input: string) =>
+      this.#graph.node('RotaryEmbedding', [input, 'positions', ...rotaryNames], `${input}.rotated`, {
+        domain: microsoft,
+      });
+    return [rotate(q), rotate(k), v];
   }
 
   /** down(SiLU(gate(x)) × up(x)). */
@@ -222,4 +241,26 @@ class Decoder {
     const bias = hasBias ? Float32Array.from(biases) : undefined;
     return project(this.#graph, input, matrix, `${name}.output`, this.#options.accuracyLevel, bias);
   }
+}
+
+/**
+ * The position of every new token [B, S], as GroupQueryAttention counts them: max(T − S, 0) + s. A row
+ * of a padded prompt has T < S.
+ */
+function positions(graph: GraphBuilder): string {
+  const int64 = (name: string, value: bigint, dims: number[]) =>
+    graph.constant(`positions.${name}`, 'int64', dims, BigInt64Array.of(value));
+  const [zero, one, axis] = [int64('zero', 0n, []), int64('one', 1n, []), int64('axis', 1n, [1])];
+  const shape = graph.node('Shape', ['input_ids'], 'positions.shape');
+  const length = graph.node('Gather', [shape, one], 'positions.length');
+  const steps = graph.node('Range', [zero, length, one], 'positions.steps');
+  const last = graph.node('Cast', ['seqlens_k'], 'positions.last', { attributes: { to: 7 } });
+  const total = graph.node('Add', [last, one], 'positions.total');
+  const past = graph.node(
+    'Max',
+    [graph.node('Sub', [total, length], 'positions.past'), zero],
+    'positions.first',
+  );
+  const column = graph.node('Unsqueeze', [past, axis], 'positions.column');
+  return graph.node('Add', [column, steps], 'positions');
 }
