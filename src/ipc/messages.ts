@@ -10,7 +10,13 @@
 export type ToEngine = LoadMessage | GenerateMessage | CancelMessage;
 
 /** engine → daemon */
-export type FromEngine = ReadyMessage | LoadFailedMessage | ProgressMessage | TokensMessage | DoneMessage | FailedMessage;
+export type FromEngine =
+  | ReadyMessage
+  | LoadFailedMessage
+  | ProgressMessage
+  | TokensMessage
+  | DoneMessage
+  | FailedMessage;
 
 /** The first message to an engine. It answers with `ready` or `load_failed`, once. */
 export interface LoadMessage {
