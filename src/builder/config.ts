@@ -137,7 +137,7 @@ function headGeometry(config: Config): Pick<Architecture, 'heads' | 'kvHeads' | 
     );
   }
   const headSize = config.head_dim ?? config.hidden_size / heads;
-  // GroupQueryAttention works on vectors of eight.
+  // GroupQueryAttention's own condition.
   if (headSize % 8 !== 0) throw unsupported('head_dim', headSize, 'multiples of 8 can be built');
   return { heads, kvHeads, headSize };
 }
