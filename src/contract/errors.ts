@@ -5,12 +5,21 @@
  * `retryable` says whether the same request, sent again later and unchanged, may succeed.
  */
 export const errorCodes = {
-  invalid_request: { retryable: false, meaning: 'The request does not follow the contract; the message names the field.' },
+  invalid_request: {
+    retryable: false,
+    meaning: 'The request does not follow the contract; the message names the field.',
+  },
   unknown_field: { retryable: false, meaning: 'The request has a field that the contract does not know.' },
   payload_too_large: { retryable: false, meaning: 'The payload is larger than limits.payload_bytes_max.' },
   prompt_too_long: { retryable: false, meaning: 'Prompt and max_tokens together exceed the context length.' },
-  schema_unsupported: { retryable: false, meaning: 'This response_format cannot be enforced by this device.' },
-  retained_request: { retryable: false, meaning: 'Prompts must not be retained: they would run again at every reconnect.' },
+  schema_unsupported: {
+    retryable: false,
+    meaning: 'This response_format cannot be enforced by this device.',
+  },
+  retained_request: {
+    retryable: false,
+    meaning: 'Prompts must not be retained: they would run again at every reconnect.',
+  },
   response_topic_forbidden: { retryable: false, meaning: 'The Response Topic is outside the allow-list.' },
   queue_full: { retryable: true, meaning: 'The queue is at its bound; retry after retry_after_ms.' },
   draining: { retryable: true, meaning: 'The device is stopping and takes no new prompts.' },
@@ -19,10 +28,16 @@ export const errorCodes = {
   cancelled: { retryable: false, meaning: 'The requester cancelled the prompt.' },
   model_not_ready: { retryable: true, meaning: 'The model is not loaded.' },
   engine_crashed: { retryable: true, meaning: 'The engine process ended while it worked on this prompt.' },
-  engine_stalled: { retryable: true, meaning: 'The engine made no progress for limits.stall_ms and was stopped.' },
+  engine_stalled: {
+    retryable: true,
+    meaning: 'The engine made no progress for limits.stall_ms and was stopped.',
+  },
   engine_failed: { retryable: false, meaning: 'The engine reported an error for this prompt and went on.' },
   out_of_memory: { retryable: true, meaning: 'The engine process was ended for want of memory.' },
-  result_too_large: { retryable: false, meaning: 'The result exceeds what the broker accepts in one packet.' },
+  result_too_large: {
+    retryable: false,
+    meaning: 'The result exceeds what the broker accepts in one packet.',
+  },
   storage_full: { retryable: true, meaning: 'The journal cannot be written.' },
 } as const satisfies Record<string, { retryable: boolean; meaning: string }>;
 
@@ -38,5 +53,10 @@ export interface WireError {
 
 export function wireError(code: ErrorCode, message: string, retryAfterMs?: number): WireError {
   const { retryable } = errorCodes[code];
-  return { code, message, retryable, ...(retryAfterMs === undefined ? {} : { retry_after_ms: Math.ceil(retryAfterMs) }) };
+  return {
+    code,
+    message,
+    retryable,
+    ...(retryAfterMs === undefined ? {} : { retry_after_ms: Math.ceil(retryAfterMs) }),
+  };
 }
