@@ -1,0 +1,47 @@
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { manifestFile } from '../model/manifest.ts';
+import { BuildError } from './errors.ts';
+
+/**
+ * Lets `write` fill a temporary directory beside `outDir`, and renames it when that has succeeded.
+ *
+ * @param force replace what is there, provided it is a model directory or empty
+ * @throws BuildError `out_exists`, before `write` is called
+ */
+export async function intoDirectory<T>(
+  outDir: string,
+  force: boolean,
+  write: (dir: string) => Promise<T>,
+): Promise<T> {
+  const target = resolve(outDir);
+  const existing = await listing(target);
+  if (existing !== null && !force) throw new BuildError('out_exists', `${outDir} is already there`);
+  if (existing !== null && existing.length > 0 && !existing.includes(manifestFile)) {
+    throw new BuildError('out_exists', `${outDir} is not a model directory, and is not replaced`);
+  }
+  await mkdir(dirname(target), { recursive: true });
+  const work = await mkdtemp(join(dirname(target), `.${basename(target)}.`));
+  try {
+    const built = join(work, 'new');
+    await mkdir(built);
+    const result = await write(built);
+    if (existing !== null) await rename(target, join(work, 'old'));
+    await rename(built, target);
+    return result;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** The names in a directory; null when there is none. */
+async function listing(dir: string): Promise<string[] | null> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    if (code === 'ENOTDIR') throw new BuildError('out_exists', `${dir} is a file`);
+    throw error;
+  }
+}

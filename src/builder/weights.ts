@@ -1,0 +1,96 @@
+import type { ExternalDataWriter } from '../onnx/external-data.ts';
+import type { ExternalRange } from '../onnx/graph.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { type BlockFormat, blocksPerRow, quantizeRows, rowBytes } from './quantize.ts';
+
+/** How a matrix is kept: as float32, or in quantized blocks. */
+export type WeightFormat = 'float32' | BlockFormat;
+
+/** A matrix that lies in the external data, [rows, columns], as checkpoints keep it: [out, in]. */
+export type StoredMatrix = { name: string; rows: number; columns: number; data: ExternalRange } & (
+  | { format: 'float32' }
+  | { format: BlockFormat; scales: ExternalRange }
+);
+
+/** One of the checkpoint's matrices that are stored below each other as one. */
+export interface MatrixPart {
+  tensor: string;
+  rows: number;
+}
+
+/** Moves matrices from a checkpoint into a model's external data, a slab of rows at a time. */
+export class WeightStore {
+  readonly #checkpoint: Checkpoint;
+  readonly #data: ExternalDataWriter;
+
+  constructor(checkpoint: Checkpoint, data: ExternalDataWriter) {
+    this.#checkpoint = checkpoint;
+    this.#data = data;
+  }
+
+  /** A small tensor, to be kept in the graph itself. */
+  vector(tensor: string, length: number): Promise<Float32Array> {
+    return this.#checkpoint.vector(tensor, length);
+  }
+
+  /** Stores parts of the same width as one matrix. Every part's shape has been checked before. */
+  async matrix(
+    name: string,
+    parts: readonly MatrixPart[],
+    columns: number,
+    format: WeightFormat,
+  ): Promise<StoredMatrix> {
+    const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+    await this.#data.begin();
+    if (format === 'float32') {
+      for await (const slab of this.#slabs(parts, columns)) await this.#data.write(bytesOf(slab));
+      return { name, rows, columns, format, data: this.#data.end() };
+    }
+    const scales = new Float32Array(rows * blocksPerRow(columns, format));
+    await this.#quantize(this.#slabs(parts, columns), columns, format, scales);
+    const data = this.#data.end();
+    return { name, rows, columns, format, data, scales: await this.table(scales) };
+  }
+
+  /** Stores values that were computed here. */
+  async table(values: Float32Array): Promise<ExternalRange> {
+    await this.#data.begin();
+    await this.#data.write(bytesOf(values));
+    return this.#data.end();
+  }
+
+  /** Writes the quantized weights, and fills `scales` on the way. */
+  async #quantize(
+    slabs: AsyncIterable<Float32Array>,
+    columns: number,
+    format: BlockFormat,
+    scales: Float32Array,
+  ): Promise<void> {
+    const blocks = blocksPerRow(columns, format);
+    let buffer = new Uint8Array(0);
+    let row = 0;
+    for await (const slab of slabs) {
+      const slabRows = slab.length / columns;
+      const bytes = slabRows * rowBytes(columns, format);
+      if (buffer.length < bytes) buffer = new Uint8Array(bytes);
+      const quantized = buffer.subarray(0, bytes);
+      quantizeRows(
+        slab,
+        columns,
+        format,
+        quantized,
+        scales.subarray(row * blocks, (row + slabRows) * blocks),
+      );
+      await this.#data.write(quantized);
+      row += slabRows;
+    }
+  }
+
+  async *#slabs(parts: readonly MatrixPart[], columns: number): AsyncGenerator<Float32Array> {
+    for (const { tensor, rows } of parts) yield* this.#checkpoint.rows(tensor, rows, columns);
+  }
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+
+/** The file that makes a directory a model directory. */
+export const manifestFile = 'slmd-model.json';
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const count = z.number().int().positive();
+
+/**
+ * `slmd-model.json`: what a model is, and the hash of every other file of its directory.
+ *
+ * `format` is raised when an older engine could misread a newer directory; other fields may be added.
+ */
+export const manifestSchema = z.object({
+  format: z.literal(1),
+  id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/),
+  source: z.object({
+    /** `architectures[0]` of the checkpoint. */
+    architecture: z.string(),
+  }),
+  quantization: z.object({
+    /** Bits per weight of the layers; 32 is float32, and has neither blocks nor levels. */
+    bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
+    /** Bits per weight of the head. */
+    head_bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
+    /** Weights that share a scale. */
+    block_size: count.nullable(),
+    /** Of MatMulNBits: 4 rounds activations to int8, 0 keeps float32. */
+    accuracy_level: z.number().int().min(0).max(4).nullable(),
+  }),
+  geometry: z.object({
+    layers: count,
+    heads: count,
+    kv_heads: count,
+    head_size: count,
+    hidden_size: count,
+    vocabulary_size: count,
+  }),
+  /** Whether `logits` holds the last position or all of them. */
+  logits: z.enum(['last', 'all']),
+  /** Tokens of prompt plus completion: the positions in the graph's rotary tables. */
+  context_length: count,
+  parameters: count,
+  /** Tokens that end a generation; empty when the checkpoint names none. */
+  eos_token_ids: z.array(z.number().int().nonnegative()),
+  files: z.record(z.string(), z.object({ sha256, bytes: z.number().int().nonnegative() })),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** For the manifest file and for people: `int4 b32`, `int8 b64`, `float32`. */
+export function quantizationName({ bits, block_size }: Manifest['quantization']): string {
+  return bits === 32 ? 'float32' : `int${bits} b${block_size}`;
+}
+
+/** The bytes of a manifest: the same content always gives the same text. */
+export function formatManifest(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
