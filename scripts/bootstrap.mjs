@@ -26,11 +26,16 @@ installIfNeeded();
 run();
 
 function installIfNeeded() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   console.log('slmd: installing what the lock file names …');
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const done = spawnSync(npm, ['ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const done = spawnSync(npm, ['ci', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if (done.status !== 0) {
     console.error('slmd: npm ci failed. Check the network and that npm is installed, then run this again.');
     process.exit(1);
@@ -44,7 +49,9 @@ function run() {
   const child = spawn(node, [join(root, script), ...rest], { stdio: 'inherit', env });
   // Ctrl-C reaches the whole process group: the child decides when to end, this process only waits.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => { if (signal !== 'SIGINT') child.kill(signal); });
+    process.on(signal, () => {
+      if (signal !== 'SIGINT') child.kill(signal);
+    });
   }
   child.on('exit', (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
 }

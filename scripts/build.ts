@@ -17,7 +17,7 @@ export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
     splitting: true,
     format: 'esm',
     platform: 'node',
-    target: 'node20',
+    target: 'node24',
     // Native code stays a package of its own; everything else is in the bundle.
     external: ['onnxruntime-node'],
     define: { 'process.env.SLMD_VERSION': JSON.stringify(version) },

@@ -6,6 +6,10 @@
  * attempt that is over carries a key nobody waits for, and is dropped.
  */
 
+import type { ChatMessage, SamplingOptions } from '../contract/prompt.ts';
+
+export type { ChatMessage, SamplingOptions };
+
 /** daemon → engine */
 export type ToEngine = LoadMessage | GenerateMessage | CancelMessage;
 
@@ -33,26 +37,6 @@ export interface EngineOptions {
   prefill_chunk_tokens: number;
   /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */
   context_length_max: number;
-}
-
-export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
-}
-
-export interface SamplingOptions {
-  /** 0 is greedy: the most probable token, ties to the lowest id. */
-  temperature: number;
-  /** Keep the k most probable tokens; 0 keeps all. */
-  top_k: number;
-  /** Keep the smallest set whose probability reaches p, in (0, 1]. */
-  top_p: number;
-  /** Keep tokens with at least this fraction of the best one's probability, in [0, 1]. */
-  min_p: number;
-  /** Divide positive and multiply negative logits of tokens seen so far; 1 changes nothing. */
-  repetition_penalty: number;
-  /** Same seed, same model, same machine type: same text. */
-  seed: number;
 }
 
 export interface GenerateMessage {

@@ -1,0 +1,170 @@
+/**
+ * The house checker: holds the rules of `src/ARCHITECTURE.md` that a machine can hold.
+ *
+ * It prints one line per finding and exits 1 where there is any. Each rule is a pure function over
+ * files, so that `test/unit/tidy.test.ts` can show it a house that breaks the rule.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+
+export interface SourceFile {
+  /** Relative to the repository's root, with forward slashes. */
+  path: string;
+  text: string;
+}
+
+/** Which rooms a room may import from, besides itself. `.` is the top level of `src/`. */
+export const imports: Record<string, readonly string[]> = {
+  '.': ['cli', 'config', 'contract', 'journal', 'lib', 'mqtt', 'queue', 'supervisor', 'telemetry', 'ipc'],
+  // The command line is the top of the house: each command composes what it needs.
+  cli: ['.', 'builder', 'config', 'contract', 'engine', 'ipc', 'lib', 'model', 'mqtt', 'telemetry'],
+  builder: ['lib', 'model', 'onnx'],
+  config: ['contract', 'lib'],
+  contract: [],
+  engine: ['ipc', 'lib', 'model', 'onnx'],
+  ipc: ['contract'],
+  journal: ['contract', 'lib'],
+  lib: [],
+  model: ['ipc', 'lib'],
+  mqtt: ['contract', 'ipc', 'lib'],
+  onnx: ['lib'],
+  queue: ['contract', 'ipc', 'lib'],
+  supervisor: ['contract', 'ipc', 'lib'],
+  telemetry: ['contract', 'ipc', 'lib'],
+};
+
+/** The only files, or rooms, that may import an outside package. */
+export const doors: Record<string, readonly string[]> = {
+  mqtt: ['src/mqtt/client.ts'],
+  aedes: ['src/mqtt/embedded-broker.ts'],
+  'onnxruntime-node': ['src/onnx/'],
+  'onnxruntime-common': ['src/onnx/'],
+  koffi: ['src/onnx/'],
+  pino: ['src/lib/logger.ts'],
+  'pino-pretty': ['src/lib/logger.ts'],
+  zod: ['src/contract/', 'src/config/', 'src/ipc/', 'src/model/', 'src/builder/'],
+  yaml: ['src/config/', 'src/cli/'],
+  '@huggingface/tokenizers': ['src/model/'],
+  '@huggingface/jinja': ['src/model/'],
+};
+
+/** A file of more lines than this holds more than one noun. */
+const linesMax = 350;
+
+export function findings(files: readonly SourceFile[]): string[] {
+  return [importTable, packageDoors, fileLength, leftovers, machinePaths, clauses].flatMap((rule) =>
+    rule(files),
+  );
+}
+
+export function importTable(files: readonly SourceFile[]): string[] {
+  return sources(files).flatMap((file) => {
+    const from = roomOf(file.path);
+    return importsOf(file).flatMap((specifier) => {
+      if (!specifier.startsWith('.')) return [];
+      const target = normalize(join(dirname(file.path), specifier));
+      if (!target.startsWith('src/')) return [`${file.path}: imports ${target}, which is outside src/`];
+      const to = roomOf(target);
+      if (from === to || imports[from]?.includes(to)) return [];
+      return [`${file.path}: the room ${from} must not import from the room ${to} (${target})`];
+    });
+  });
+}
+
+export function packageDoors(files: readonly SourceFile[]): string[] {
+  return sources(files).flatMap((file) =>
+    importsOf(file).flatMap((specifier) => {
+      if (specifier.startsWith('.') || specifier.startsWith('node:')) return [];
+      const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+      const allowed = doors[name];
+      if (allowed === undefined) return [`${file.path}: the package ${name} has no door in scripts/tidy.ts`];
+      return allowed.some((door) => file.path.startsWith(door))
+        ? []
+        : [`${file.path}: the package ${name} is imported only in ${allowed.join(', ')}`];
+    }),
+  );
+}
+
+export function fileLength(files: readonly SourceFile[]): string[] {
+  return files
+    .filter(({ path }) => path.endsWith('.ts'))
+    .flatMap(({ path, text }) => {
+      const lines = text.split('\n').length - 1;
+      return lines > linesMax
+        ? [`${path}: ${lines} lines; a file of more than ${linesMax} holds more than one noun`]
+        : [];
+    });
+}
+
+const leftover = /\b(TODO|FIXME|XXX|not implemented|test\.only|it\.only)\b/;
+
+export function leftovers(files: readonly SourceFile[]): string[] {
+  return linesWhere(files, leftover, 'is left over');
+}
+
+/** The project does not know where it lies, or where its packages come from. */
+const machine = /(?<![\w.])\/(work|root|home\/[a-z]+|tmp\/[a-z]+)\/|registry\.npmjs|deb\.debian/;
+
+export function machinePaths(files: readonly SourceFile[]): string[] {
+  return linesWhere(files, machine, 'names a machine');
+}
+
+/** Every clause of the contract is proved by a test that carries its number. */
+export function clauses(files: readonly SourceFile[]): string[] {
+  const contract = files.find(({ path }) => path === 'src/contract/CONTRACT.md');
+  if (contract === undefined) return [];
+  const tests = files.filter(({ path }) => path.startsWith('test/') && path.endsWith('.test.ts'));
+  return [...contract.text.matchAll(/\*\*\[(SLMD-[A-Z]+-\d+)\]\*\*/g)].flatMap(([, clause]) =>
+    tests.some(({ text }) => text.includes(`[${clause}]`))
+      ? []
+      : [`${contract.path}: no test carries [${clause}]`],
+  );
+}
+
+function sources(files: readonly SourceFile[]): SourceFile[] {
+  return files.filter(({ path }) => path.startsWith('src/') && path.endsWith('.ts'));
+}
+
+function roomOf(path: string): string {
+  const parts = path.split('/');
+  return parts.length > 2 ? (parts[1] ?? '.') : '.';
+}
+
+function importsOf({ text }: SourceFile): string[] {
+  const pattern =
+    /^\s*(?:import|export)\b[^;'"]*?from\s+['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]\s*\)|^import\s+['"]([^'"]+)['"]|\brequire\(\s*['"]([^'"]+)['"]\s*\)/gm;
+  return [...text.matchAll(pattern)].flatMap((match) =>
+    match.slice(1).filter((specifier) => specifier !== undefined),
+  );
+}
+
+function linesWhere(files: readonly SourceFile[], pattern: RegExp, what: string): string[] {
+  return files.flatMap(({ path, text }) =>
+    text
+      .split('\n')
+      .flatMap((line, i) =>
+        pattern.test(line) ? [`${path}:${i + 1}: ${what}: ${line.trim().slice(0, 100)}`] : [],
+      ),
+  );
+}
+
+function repositoryFiles(): SourceFile[] {
+  const root = join(import.meta.dirname, '..');
+  const listed = spawnSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: root, encoding: 'utf8' });
+  return listed.stdout
+    .split('\n')
+    .filter(
+      (path) => /\.(ts|mjs|py|sh|md|yaml|json|jinja)$/.test(path) && !/package-lock|^models\//.test(path),
+    )
+    .filter((path) => path !== 'scripts/tidy.ts' && path !== 'test/unit/tidy.test.ts')
+    .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));
+}
+
+if (import.meta.main) {
+  const found = findings(repositoryFiles());
+  for (const line of found) console.error(line);
+  if (found.length === 0) console.log('the house is tidy');
+  process.exitCode = found.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import type { WireRequest } from '../contract/request.ts';
+import type { Result } from '../contract/result.ts';
+import type { Requester } from '../mqtt/requester.ts';
+import { readConfiguration } from './configuration.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
+import { connectRequester, timingsLine } from './requester.ts';
+
+export const usage = `slmd ask "<prompt>" [options]
+
+Asks a device over MQTT and prints its answer on stdout; timings go to stderr.
+
+  --device <name>       which device (default: the only one that is ready)
+  --stream              prints the answer as it comes
+  --json                prints the result document; with --stream every message, one a line
+  --system <text>       a system message before the prompt
+  --max-tokens <n>      --temperature <t>      --seed <n>
+  --priority <p>        low, normal or high
+  --timeout <seconds>   gives up, and cancels, after so long (default: 120)
+  --url <url>           the broker (default: $SLMD_MQTT_URL, else mqtt://localhost:1883)
+  --config <file>       takes broker, credentials and topic prefix from a configuration file
+  --quiet               no timings
+
+Credentials come from the configuration: SLMD_MQTT_USERNAME, SLMD_MQTT_PASSWORD_FILE.
+Exit code: 0 answered, 4 no broker, 5 no answer in time, 6 the device answered with an error.`;
+
+const options = {
+  device: { type: 'string' },
+  stream: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  system: { type: 'string' },
+  'max-tokens': { type: 'string' },
+  temperature: { type: 'string' },
+  seed: { type: 'string' },
+  priority: { type: 'string' },
+  timeout: { type: 'string', default: '120' },
+  url: { type: 'string' },
+  config: { type: 'string' },
+  quiet: { type: 'boolean', default: false },
+} as const;
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+
+export async function ask(args: string[]): Promise<void> {
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
+  const prompt = positionals.join(' ').trim();
+  if (prompt === '') throw new CommandError(exitCodes.usage, `there is no prompt\n\n${usage}`);
+  const env = values.url === undefined ? process.env : { ...process.env, SLMD_MQTT_URL: values.url };
+  const { config } = readConfiguration(values.config ?? process.env.SLMD_CONFIG ?? null, env);
+  const request = requestOf(prompt, values);
+
+  const requester = await connectRequester(config);
+  try {
+    const device = values.device ?? (await onlyDevice(requester, config.topic_prefix, config.mqtt.url));
+    show(await answer(requester, device, request, values), values);
+  } finally {
+    await requester.close();
+  }
+}
+
+/** What a number is, the device decides: it refuses with a code and names the field. */
+function requestOf(prompt: string, values: Values): WireRequest & { id: string } {
+  const number = (text: string | undefined, name: string) => {
+    if (text === undefined) return {};
+    if (!Number.isFinite(Number(text)) || text.trim() === '')
+      throw new CommandError(exitCodes.usage, `--${name.replace('_', '-')} must be a number`);
+    return { [name]: Number(text) };
+  };
+  return {
+    id: `ask-${randomUUID()}`,
+    ...(values.system === undefined
+      ? { prompt }
+      : {
+          messages: [
+            { role: 'system', content: values.system },
+            { role: 'user', content: prompt },
+          ],
+        }),
+    ...number(values['max-tokens'], 'max_tokens'),
+    ...number(values.temperature, 'temperature'),
+    ...number(values.seed, 'seed'),
+    ...(values.priority === undefined ? {} : { priority: values.priority as 'low' | 'normal' | 'high' }),
+    stream: values.stream,
+  };
+}
+
+async function onlyDevice(requester: Requester, prefix: string, url: string): Promise<string> {
+  const devices = [...(await requester.devices())];
+  const ready = devices.filter(([, { state }]) => state === 'ready').map(([name]) => name);
+  if (ready[0] !== undefined && ready.length === 1) return ready[0];
+  if (ready.length > 1)
+    throw new CommandError(
+      exitCodes.usage,
+      `several devices are ready: name one with --device (${ready.join(', ')})`,
+    );
+  const known = devices.map(([name, { state }]) => `${name} is ${state}`);
+  throw new CommandError(
+    exitCodes.broker,
+    known.length === 0
+      ? `no device has ever spoken under ${prefix}/ at ${url}: is slmd running there?`
+      : `no device is ready: ${known.join(', ')}`,
+  );
+}
+
+async function answer(
+  requester: Requester,
+  device: string,
+  request: WireRequest & { id: string },
+  values: Values,
+): Promise<Result> {
+  const seconds = Number(values.timeout);
+  if (!(seconds > 0)) throw new CommandError(exitCodes.usage, '--timeout must be a number of seconds');
+  const giveUp = new AbortController();
+  const timer = setTimeout(
+    () => giveUp.abort(new CommandError(exitCodes.timeout, `${device} gave no answer within ${seconds} s`)),
+    seconds * 1000,
+  );
+  const line = (document: object) => console.log(JSON.stringify(document));
+  try {
+    return await requester.ask(
+      device,
+      request,
+      values.json && values.stream
+        ? { event: line, token: line }
+        : { token: ({ text }) => void (values.stream && process.stdout.write(text)) },
+      giveUp.signal,
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function show(result: Result, { json, stream, quiet }: Values): void {
+  if (json) console.log(JSON.stringify(result));
+  else if (!stream) console.log(result.text);
+  else process.stdout.write('\n');
+  if (!quiet && !json && result.timings !== null && result.usage !== null)
+    console.error(timingsLine(result.timings, result.usage));
+  if (result.error !== undefined)
+    throw new CommandError(
+      exitCodes.refused,
+      `${result.device}: ${result.error.code}: ${result.error.message}`,
+    );
+}

@@ -1,0 +1,161 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { parseDocument } from 'yaml';
+import { SlmdError } from '../lib/errors.ts';
+import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
+import { type BoardTraits, chooseProfile, type Profile } from './profile.ts';
+import { type Config, configSchema } from './schema.ts';
+
+export interface ConfigSources {
+  /** A YAML file; null for none. */
+  file: string | null;
+  env: NodeJS.ProcessEnv;
+  board: BoardTraits;
+  profiles_dir: string;
+}
+
+export interface LoadedConfig {
+  config: Config;
+  /** Name of the device profile in force. */
+  profile: string;
+}
+
+/** Every problem of a configuration at once, one line each. */
+export class ConfigError extends SlmdError<'config_invalid'> {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    super('config_invalid', problems.map(lineOf).join('\n'));
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the configuration: defaults, then the device profile, then the file, then the environment.
+ *
+ * @throws ConfigError with all problems of all sources
+ */
+export function loadConfig(sources: ConfigSources): LoadedConfig {
+  const problems: Problem[] = [];
+  const fromFile = sources.file === null ? {} : readFile(sources.file, problems);
+  if (sources.file !== null) anchorPaths(fromFile, dirname(resolve(sources.file)));
+  const fromEnv = readEnvironment(sources.env);
+  problems.push(...fromEnv.problems);
+
+  const wanted = fromEnv.settings.profile ?? fromFile.profile ?? 'auto';
+  const profile = readProfile(String(wanted), sources, problems);
+  const merged = [profile?.settings ?? {}, fromFile, fromEnv.settings].reduce(merge, {});
+  const parsed = configSchema.safeParse(merged);
+  for (const issue of parsed.error?.issues ?? [])
+    problems.push(...problemsOf(issue, sources, fromEnv.settings));
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+
+  const config = structuredClone({ ...parsed.data, device: parsed.data.device ?? deviceFromHost() });
+  config.mqtt.password ??= readPassword(config.mqtt.password_file, problems);
+  config.mqtt.username ??= config.mqtt.password === null ? null : config.device;
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { config: freeze(config), profile: profile?.name ?? 'none' };
+}
+
+function readFile(file: string, problems: Problem[]): Settings {
+  if (!existsSync(file)) {
+    problems.push({ source: file, path: '', message: 'there is no such file' });
+    return {};
+  }
+  const document = parseDocument(readFileSync(file, 'utf8'));
+  for (const error of document.errors)
+    problems.push({ source: file, path: '', message: error.message.split('\n')[0] ?? 'is not YAML' });
+  const settings: unknown = document.errors.length > 0 ? {} : (document.toJS() ?? {});
+  if (typeof settings === 'object' && settings !== null && !Array.isArray(settings))
+    return settings as Settings;
+  problems.push({ source: file, path: '', message: 'must be a mapping of settings' });
+  return {};
+}
+
+function readProfile(
+  wanted: string,
+  { profiles_dir, board }: ConfigSources,
+  problems: Problem[],
+): Profile | null {
+  try {
+    return chooseProfile(profiles_dir, wanted, board);
+  } catch (error) {
+    problems.push({ source: 'device profile', path: 'profile', message: (error as Error).message });
+    return null;
+  }
+}
+
+function readPassword(file: string | null, problems: Problem[]): string | null {
+  if (file === null) return null;
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch {
+    problems.push({ source: file, path: 'mqtt.password_file', message: 'cannot be read' });
+    return null;
+  }
+}
+
+/** Later settings win, name by name; lists are replaced whole. */
+function merge(base: Settings, over: Settings): Settings {
+  const merged = { ...base };
+  for (const [name, value] of Object.entries(over)) {
+    const below = merged[name];
+    merged[name] = isMapping(below) && isMapping(value) ? merge(below, value) : value;
+  }
+  return merged;
+}
+
+function isMapping(value: unknown): value is Settings {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function problemsOf(
+  issue: { code: string; path: PropertyKey[]; message: string; keys?: string[] },
+  { file }: ConfigSources,
+  env: Settings,
+): Problem[] {
+  const fromEnv = issue.path.reduce<unknown>(
+    (at, name) => (isMapping(at) ? at[String(name)] : undefined),
+    env,
+  );
+  const source =
+    fromEnv === undefined || isMapping(fromEnv) ? (file ?? 'device profile') : variableOf(issue.path);
+  const path = issue.path.map(String).join('.');
+  if (issue.code !== 'unrecognized_keys') return [{ source, path, message: issue.message }];
+  return (issue.keys ?? []).map((key) => ({
+    source,
+    path: path === '' ? key : `${path}.${key}`,
+    message: 'no setting has this name',
+  }));
+}
+
+/** Paths in a file are meant from where the file is. */
+function anchorPaths(settings: Settings, base: string): void {
+  const { mqtt, model } = settings;
+  for (const section of [mqtt, model].filter(isMapping))
+    for (const name of ['password_file', 'ca_file', 'cert_file', 'key_file', 'dir']) {
+      const path = section[name];
+      if (typeof path === 'string') section[name] = resolve(base, path);
+    }
+}
+
+function deviceFromHost(): string {
+  const name = hostname().split('.')[0] ?? '';
+  return (
+    name
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9_-]/g, '-')
+      .replace(/^[^a-z0-9]+/, '')
+      .slice(0, 63) || 'slmd'
+  );
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) for (const inner of Object.values(value)) freeze(inner);
+  return Object.freeze(value);
+}
+
+function lineOf({ source, path, message }: Problem): string {
+  return [source, path, message].filter((part) => part !== '').join(': ');
+}

@@ -1,0 +1,171 @@
+import { z } from 'zod';
+import { devicePattern, isTopicName, prefixPattern } from '../contract/topics.ts';
+
+const file = z.string().min(1).nullable().default(null);
+const topicFilter = z
+  .string()
+  .refine((filter) => isTopicName(filter.replaceAll(/[+#]/g, 'x')), 'is not a topic filter');
+
+/**
+ * Everything that can be configured: the types, the defaults and the documentation in one place.
+ * Every bound has a name, a default and, in its description, a reason.
+ */
+export const configSchema = z.strictObject({
+  device: z
+    .string()
+    .regex(devicePattern, 'must match [a-z0-9][a-z0-9_-]{0,62}')
+    .nullable()
+    .default(null)
+    .describe('Name of this device in every topic. Default: the host name.'),
+  topic_prefix: z.string().regex(prefixPattern, 'must be plain topic levels').default('slmd'),
+  profile: z
+    .string()
+    .default('auto')
+    .describe('Device profile from devices/, or auto: recognised by the board.'),
+  mqtt: section({
+    url: z
+      .string()
+      .regex(
+        /^(mqtts?|wss?):\/\/[^\s@]+$/,
+        'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
+      )
+      .default('mqtt://localhost:1883'),
+    protocol: z
+      .enum(['auto', '5.0', '3.1.1'])
+      .default('auto')
+      .describe('auto speaks MQTT 5 first and falls back to 3.1.1.'),
+    username: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe('Default: the device name, where there is a password.'),
+    password: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe('Better in password_file, which can be a systemd credential.'),
+    password_file: file,
+    ca_file: file.describe('Certificate authority of the broker; default: the ones Node trusts.'),
+    cert_file: file,
+    key_file: file,
+    client_id: z.string().min(1).max(65).nullable().default(null).describe('Default: slmd-<device>.'),
+    keepalive_s: z.int().min(1).max(3600).default(30),
+    connect_timeout_ms: z.int().min(500).max(120_000).default(10_000),
+    session_expiry_s: z
+      .int()
+      .min(0)
+      .max(0xffff_fffe)
+      .default(7 * 24 * 3600)
+      .describe('How long the broker keeps prompts for a device that is away.'),
+    receive_maximum: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .default(16)
+      .describe('Prompts under way at once: back-pressure on the broker.'),
+    reconnect_min_ms: z.int().min(10).default(1000),
+    reconnect_max_ms: z.int().min(10).default(60_000),
+    will_delay_s: z
+      .int()
+      .min(0)
+      .default(5)
+      .describe('A Wi-Fi flap shorter than this is not an offline event.'),
+    response_topics: z
+      .array(topicFilter)
+      .max(32)
+      .default(['slmd/+/response/#'])
+      .describe(
+        'Where a Response Topic may point. Anything else is refused: it would lend the requester this device’s rights.',
+      ),
+  }),
+  model: section({
+    dir: file.describe('A model directory. Default: the model that ships with slmd.'),
+  }),
+  engine: section({
+    threads: z.int().min(0).max(64).default(0).describe('0 lets the engine choose.'),
+    prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of cancellation.'),
+    context_length_max: z
+      .int()
+      .min(16)
+      .default(4096)
+      .describe('Bounds the KV cache; the model may allow less.'),
+    stall_ms: z
+      .int()
+      .min(1000)
+      .default(120_000)
+      .describe('An engine without a sign of life for so long is restarted.'),
+    restart_min_ms: z.int().min(10).default(500),
+    restart_max_ms: z.int().min(10).default(60_000),
+    attempts_max: z
+      .int()
+      .min(1)
+      .max(10)
+      .default(3)
+      .describe('A prompt that took the engine down this often is refused.'),
+  }),
+  generation: section({
+    system_prompt: z.string().nullable().default(null).describe('For requests that bring no system message.'),
+    max_tokens: z.int().min(1).nullable().default(512).describe('null: as much as the context leaves.'),
+    temperature: z.number().min(0).max(2).default(0),
+    top_k: z.int().min(0).max(1000).default(40),
+    top_p: z.number().gt(0).max(1).default(1),
+    min_p: z.number().min(0).max(1).default(0),
+    repetition_penalty: z.number().gt(0).max(2).default(1),
+    stream: z.boolean().default(true),
+    deadline_ms: z.int().min(1).nullable().default(null).describe('For requests that name none.'),
+  }),
+  limits: section({
+    payload_bytes_max: z
+      .int()
+      .min(256)
+      .max(16_777_216)
+      .default(131_072)
+      .describe('A context length of text, generously.'),
+    queue_depth_max: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(64)
+      .describe('Longer waits are better refused at once.'),
+    queue_bytes_max: z
+      .int()
+      .min(1024)
+      .default(4_194_304)
+      .describe('What waiting prompts may cost in memory.'),
+    results_kept_max: z.int().min(1).default(256).describe('Results remembered for a repeated id.'),
+    drain_ms: z.int().min(0).default(10_000).describe('How long a stopping device works on.'),
+  }),
+  telemetry: section({
+    interval_s: z.number().min(0.1).max(3600).default(10),
+    window_s: z.number().min(1).max(86_400).default(300).describe('What the percentiles look back on.'),
+  }),
+  home_assistant: section({
+    discovery: z.boolean().default(true),
+    prefix: z.string().regex(prefixPattern, 'must be plain topic levels').default('homeassistant'),
+  }),
+  log: section({
+    level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    format: z
+      .enum(['auto', 'json', 'pretty'])
+      .default('auto')
+      .describe('auto: readable at a terminal, else JSON.'),
+  }),
+});
+
+type Parsed = z.output<typeof configSchema>;
+
+type DeepReadonly<T> = T extends readonly (infer Item)[]
+  ? readonly DeepReadonly<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
+    : T;
+
+/** The configuration the daemon runs on: complete, checked and frozen. */
+export type Config = DeepReadonly<Parsed & { device: string }>;
+
+/** A part of the file: absent means its defaults, and a name it does not know is a problem. */
+function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  return z.strictObject(shape).prefault({} as never);
+}

@@ -1,0 +1,108 @@
+import { type ErrorCode, type WireError, wireError } from './errors.ts';
+import type { PromptRequest, Refusal } from './prompt.ts';
+import { type BoardSnapshot, type RequestStamps, type Result, timingsOf, type Usage } from './result.ts';
+
+/** What of a result comes from the device and not from the request. */
+export interface Origin {
+  device: string;
+  model: string | null;
+  board: BoardSnapshot;
+}
+
+/** What an engine brings back from a generation, whole or cut short. */
+export interface Generated {
+  text: string;
+  finish_reason: 'stop' | 'length' | 'cancelled';
+  usage: Usage;
+  stamps: Omit<RequestStamps, 'received_at'>;
+}
+
+/** Why a request ended before its answer was complete. */
+export type EarlyEnd = 'cancelled' | 'expired' | 'draining';
+
+const earlyMessages: Record<EarlyEnd, string> = {
+  cancelled: 'cancelled by the requester',
+  expired: 'the deadline passed before the answer was complete',
+  draining: 'the device stopped before the answer was complete',
+};
+
+/** The result of a generation that ran; `early` says why it was cut short, if it was. */
+export function answered(
+  request: PromptRequest,
+  generated: Generated,
+  attempt: number,
+  early: EarlyEnd | null,
+  origin: Origin,
+): Result {
+  return {
+    id: request.id,
+    device: origin.device,
+    model: origin.model,
+    status: early === null ? 'ok' : statusOf(early),
+    text: generated.text,
+    finish_reason: generated.finish_reason,
+    ...(early === null ? {} : { error: wireError(early, earlyMessages[early]) }),
+    usage: generated.usage,
+    timings: timingsOf({ received_at: request.received_at, ...generated.stamps }, generated.usage),
+    board: origin.board,
+    attempt,
+    metadata: request.metadata,
+  };
+}
+
+/** The result of a request that ended while it waited. */
+export function endedWaiting(request: PromptRequest, early: EarlyEnd, origin: Origin): Result {
+  return withoutWork(request, wireError(early, earlyMessages[early]), statusOf(early), 0, origin);
+}
+
+/** The result of a request whose work failed. */
+export function failed(
+  request: PromptRequest,
+  code: ErrorCode,
+  message: string,
+  attempt: number,
+  origin: Origin,
+): Result {
+  return withoutWork(request, wireError(code, message), 'error', attempt, origin);
+}
+
+/** The result of a prompt that was turned down before any work. */
+export function refused(refusal: Refusal, origin: Origin): Result {
+  return withoutWork(refusal, refusal.error, 'rejected', 0, origin);
+}
+
+/** What is said instead of a result that does not fit into the broker's packets. */
+export function tooLarge(result: Result, bytes: number, bytesMax: number): Result {
+  const error = wireError(
+    'result_too_large',
+    `the result has ${bytes} bytes; the broker takes packets of ${bytesMax}`,
+  );
+  return { ...result, status: 'error', text: '', finish_reason: null, error };
+}
+
+function withoutWork(
+  of: { id: string; metadata: Record<string, unknown> | null },
+  error: WireError,
+  status: Result['status'],
+  attempt: number,
+  origin: Origin,
+): Result {
+  return {
+    id: of.id,
+    device: origin.device,
+    model: origin.model,
+    status,
+    text: '',
+    finish_reason: null,
+    error,
+    usage: null,
+    timings: null,
+    board: origin.board,
+    attempt,
+    metadata: of.metadata,
+  };
+}
+
+function statusOf(early: EarlyEnd): Result['status'] {
+  return early === 'draining' ? 'error' : early;
+}

@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import type { ErrorCode } from './errors.ts';
+import { idPattern } from './topics.ts';
+
+/** Bounds of a request that do not depend on a device's configuration. */
+export const requestBounds = {
+  /** A chat longer than this is a program error, not a conversation. */
+  messages_max: 64,
+  /** Each stop text costs a comparison per token. */
+  stop_max: 8,
+  stop_chars_max: 64,
+  /** Metadata is echoed in the result, so it is paid for twice. */
+  metadata_bytes_max: 1024,
+  correlation_bytes_max: 256,
+  deadline_ms_max: 7 * 24 * 3600 * 1000,
+} as const;
+
+const message = z.strictObject({
+  role: z.enum(['system', 'user', 'assistant']),
+  content: z.string(),
+});
+
+const stopText = z.string().min(1).max(requestBounds.stop_chars_max);
+
+/** OpenAI's names where they exist. `json_schema` is read so that it can be refused by its own code. */
+const responseFormat = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('text') }),
+  z.strictObject({ type: z.literal('json_object') }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),
+  }),
+]);
+
+/** The JSON form of a request (SLMD-REQ). Exactly one of `prompt` and `messages` is present. */
+export const requestSchema = z
+  .strictObject({
+    id: z.string().regex(idPattern, 'must match [A-Za-z0-9._:-]{1,128}').optional(),
+    prompt: z.string().min(1).optional(),
+    messages: z.array(message).min(1).max(requestBounds.messages_max).optional(),
+    max_tokens: z.int().min(1).max(1_000_000).optional(),
+    temperature: z.number().min(0).max(2).optional(),
+    top_p: z.number().gt(0).max(1).optional(),
+    top_k: z.int().min(0).max(1000).optional(),
+    min_p: z.number().min(0).max(1).optional(),
+    repetition_penalty: z.number().gt(0).max(2).optional(),
+    seed: z.int().min(0).max(0xffff_ffff).optional(),
+    stop: z.union([stopText, z.array(stopText).min(1).max(requestBounds.stop_max)]).optional(),
+    stream: z.boolean().optional(),
+    response_format: responseFormat.optional(),
+    deadline_ms: z.int().min(1).max(requestBounds.deadline_ms_max).optional(),
+    priority: z.enum(['low', 'normal', 'high']).optional(),
+    metadata: z.record(z.string(), z.unknown()).optional(),
+  })
+  .refine((request) => (request.prompt === undefined) !== (request.messages === undefined), {
+    error: 'exactly one of prompt and messages is required',
+  })
+  .refine((request) => jsonBytes(request.metadata) <= requestBounds.metadata_bytes_max, {
+    error: `metadata is larger than ${requestBounds.metadata_bytes_max} bytes`,
+    path: ['metadata'],
+  });
+
+export type WireRequest = z.infer<typeof requestSchema>;
+
+export type Priority = NonNullable<WireRequest['priority']>;
+
+/** `{"id": "…"}` on the cancel and ack topics. */
+export const idMessageSchema = z.strictObject({ id: z.string().regex(idPattern) });
+
+/** Reads a JSON request. A refusal names fields and paths, and never repeats a value. */
+export function readRequest(json: unknown): { request: WireRequest } | { code: ErrorCode; message: string } {
+  const read = requestSchema.safeParse(json);
+  if (read.success) return { request: read.data };
+  // An unknown field is named first: it is most often a misspelt known one.
+  for (const issue of read.error.issues) {
+    if (issue.code !== 'unrecognized_keys') continue;
+    const names = issue.keys.slice(0, namesMax).map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
+    return { code: 'unknown_field', message: `unknown field: ${names.join(', ')}` };
+  }
+  const issue = read.error.issues[0];
+  const where = issue?.path.join('.') ?? '';
+  return { code: 'invalid_request', message: `${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}` };
+}
+
+/** A refusal must not be longer than a sentence, whatever names it was sent. */
+const namesMax = 5;
+const nameCharsMax = 64;
+
+function jsonBytes(value: unknown): number {
+  return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
+}

@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto';
+import type { Config } from './config/schema.ts';
+import type { Origin } from './contract/compose.ts';
+import { discoveryOf } from './contract/home-assistant.ts';
+import type { Info } from './contract/status.ts';
+import { type Topics, topicsOf } from './contract/topics.ts';
+import { MemoryJournal } from './journal/memory-journal.ts';
+import type { Logger } from './lib/logger.ts';
+import { shippedModel } from './lib/package-root.ts';
+import { version } from './lib/version.ts';
+import type { Connection } from './mqtt/client.ts';
+import type { IncomingMessage } from './mqtt/inbox.ts';
+import { Link } from './mqtt/link.ts';
+import { Outbox } from './mqtt/outbox.ts';
+import { Presence } from './mqtt/presence.ts';
+import { Probe } from './mqtt/probe.ts';
+import { RequestQueue } from './queue/queue.ts';
+import { Service } from './serve.ts';
+import { Supervisor } from './supervisor/supervisor.ts';
+import type { Board, BoardIdentity } from './telemetry/board.ts';
+import { Telemetry } from './telemetry/telemetry.ts';
+
+export interface DaemonParts {
+  config: Config;
+  /** Name of the device profile in force. */
+  profile: string;
+  board: Board;
+  log: Logger;
+  /** The engine's entry point: a file that Node can run. */
+  engine_entry: string;
+}
+
+/** What requesters may rely on beyond the basic contract. */
+const features = ['stream', 'cancel', 'priority', 'deadline', 'response_topic', 'seed', 'stop'];
+
+/**
+ * The whole device: builds every room, connects them, starts them in order and stops them in reverse.
+ */
+export class Daemon {
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #profile: string;
+  readonly #board: Board;
+  readonly #identity: BoardIdentity;
+  /** Names this process: readers tell a late will from a new birth by it. */
+  readonly #boot = randomBytes(6).toString('hex');
+  readonly #topics: Topics;
+  readonly #supervisor: Supervisor;
+  readonly #queue: RequestQueue;
+  readonly #telemetry: Telemetry;
+  readonly #outbox: Outbox;
+  readonly #presence: Presence;
+  readonly #probe: Probe;
+  readonly #service: Service;
+  readonly #link: Link;
+  #connections = 0;
+
+  constructor({ config, profile, board, log, engine_entry }: DaemonParts) {
+    this.#config = config;
+    this.#profile = profile;
+    this.#log = log;
+    this.#board = board;
+    this.#identity = board.identity();
+    this.#topics = topicsOf(config.topic_prefix, config.device);
+    this.#supervisor = this.#makeSupervisor(engine_entry);
+    this.#queue = new RequestQueue({
+      depth_max: config.limits.queue_depth_max,
+      bytes_max: config.limits.queue_bytes_max,
+    });
+    this.#telemetry = this.#makeTelemetry();
+    this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
+    this.#presence = this.#makePresence();
+    this.#probe = new Probe(this.#topics.probe, this.#boot);
+    this.#service = this.#makeService();
+    this.#link = this.#makeLink();
+  }
+
+  /** Starts and returns at once: a broker that is away and a model that loads are waited for. */
+  start(): void {
+    this.#log.info(
+      { device: this.#config.device, version: version(), profile: this.#profile },
+      'slmd starts',
+    );
+    this.#supervisor.start();
+    this.#telemetry.start();
+    this.#link.start();
+  }
+
+  /** Answers what it has within `limits.drain_ms`, says goodbye, and stops everything. */
+  async stop(): Promise<void> {
+    this.#log.info('slmd stops');
+    this.#presence.drain();
+    await this.#service.drain(this.#config.limits.drain_ms);
+    if (this.#link.connection !== null) await within(flushMs, this.#outbox.idle());
+    await within(flushMs, this.#presence.offline('stopped'));
+    await this.#link.stop();
+    this.#telemetry.stop();
+    await this.#supervisor.stop();
+  }
+
+  async #onUp(connection: Connection): Promise<void> {
+    const { prompt, cancel, ack, probe } = this.#topics;
+    const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
+    this.#log.info({ broker: this.#config.mqtt.url, protocol }, 'connected');
+    if (this.#connections++ > 0) this.#telemetry.counters.mqtt_reconnects++;
+    this.#presence.condition('acl', null);
+    await connection.subscribe([probe, prompt, cancel, ack]);
+    await this.#presence.born(connection);
+    this.#outbox.use(connection);
+    const finding = await this.#probe.run(connection);
+    if (finding !== null) this.#log.error(finding);
+    this.#presence.condition('probe', finding);
+  }
+
+  #onMessage(message: IncomingMessage): void {
+    if (message.topic === this.#topics.probe) this.#probe.hear(message.payload);
+    else this.#service.handle(message);
+  }
+
+  #onRefused(topic: string, code: number): void {
+    const why = `the broker refuses publishing to ${topic.split('/').slice(0, -1).join('/')}/… (code ${code}): check its ACL`;
+    this.#log.error({ topic, code }, 'the broker refuses a publish: check its ACL');
+    this.#presence.condition('acl', why);
+  }
+
+  #makeSupervisor(entry: string): Supervisor {
+    const { engine, model } = this.#config;
+    return new Supervisor(
+      {
+        entry,
+        model_dir: model.dir ?? shippedModel(),
+        engine: {
+          threads: engine.threads,
+          prefill_chunk_tokens: engine.prefill_chunk_tokens,
+          context_length_max: engine.context_length_max,
+        },
+        stall_ms: engine.stall_ms,
+        restart: { min_ms: engine.restart_min_ms, max_ms: engine.restart_max_ms },
+      },
+      {
+        ready: (info) => {
+          this.#log.info(
+            { model: info.model.id, load_ms: Math.round(info.load_ms), ...info.engine },
+            'engine ready',
+          );
+          this.#presence.condition('engine', null);
+          this.#presence.engineReady(true);
+        },
+        down: (code, message, retryMs) => {
+          this.#log.error({ code, retry_ms: Math.round(retryMs) }, message);
+          this.#telemetry.counters.engine_restarts++;
+          this.#presence.condition('engine', message);
+          this.#presence.engineReady(false);
+        },
+        garbage: () => this.#log.warn('the engine sent a message that is none'),
+      },
+    );
+  }
+
+  #makeTelemetry(): Telemetry {
+    const { device, telemetry } = this.#config;
+    return new Telemetry({
+      device,
+      boot: this.#boot,
+      interval_ms: telemetry.interval_s * 1000,
+      window_ms: telemetry.window_s * 1000,
+      board: this.#board,
+      queue: () => ({ depth: this.#queue.depth, bytes: this.#queue.bytes, running: this.#queue.running }),
+      enginePid: () => this.#supervisor.pid,
+      publish: (document) => this.#publishNow(this.#topics.telemetry, document, 0),
+    });
+  }
+
+  #makePresence(): Presence {
+    const { home_assistant } = this.#config;
+    return new Presence({
+      topics: this.#topics,
+      boot: this.#boot,
+      info: () => this.#info(),
+      extras: () =>
+        home_assistant.discovery ? [discoveryOf(this.#info(), this.#topics, home_assistant.prefix)] : [],
+      refused: (topic, code) => this.#onRefused(topic, code),
+    });
+  }
+
+  #makeService(): Service {
+    const { limits, mqtt, generation, engine } = this.#config;
+    return new Service({
+      inbox: {
+        topics: this.#topics,
+        payload_bytes_max: limits.payload_bytes_max,
+        response_topics: mqtt.response_topics,
+        defaults: generation,
+      },
+      topics: this.#topics,
+      journal: new MemoryJournal(limits.results_kept_max),
+      queue: this.#queue,
+      supervisor: this.#supervisor,
+      telemetry: this.#telemetry,
+      post: {
+        deliver: (parcel) => this.#outbox.push(parcel),
+        event: (topic, event) => this.#publishNow(topic, event, 1),
+        tokens: (topic, batch) => this.#publishNow(topic, batch, 0),
+      },
+      log: this.#log,
+      attempts_max: engine.attempts_max,
+      origin: () => this.#origin(),
+    });
+  }
+
+  #makeLink(): Link {
+    const { mqtt, device, limits } = this.#config;
+    return new Link(
+      {
+        protocol: mqtt.protocol,
+        reconnect: { min_ms: mqtt.reconnect_min_ms, max_ms: mqtt.reconnect_max_ms },
+        connection: {
+          url: mqtt.url,
+          client_id: mqtt.client_id ?? `slmd-${device}`,
+          username: mqtt.username,
+          password: mqtt.password,
+          ca_file: mqtt.ca_file,
+          cert_file: mqtt.cert_file,
+          key_file: mqtt.key_file,
+          keepalive_s: mqtt.keepalive_s,
+          connect_timeout_ms: mqtt.connect_timeout_ms,
+          session_expiry_s: mqtt.session_expiry_s,
+          receive_maximum: mqtt.receive_maximum,
+          // A little more than a payload may have, so that a little too much is refused with a code.
+          packet_bytes_max: limits.payload_bytes_max * 2 + 4096,
+          will: {
+            topic: this.#topics.status,
+            payload: JSON.stringify(this.#presence.will),
+            delay_s: mqtt.will_delay_s,
+          },
+        },
+      },
+      {
+        message: (message) => this.#onMessage(message),
+        up: (connection) => this.#onUp(connection),
+        down: ({ code, message }, retryMs) => {
+          this.#presence.lost();
+          this.#outbox.use(null);
+          this.#log.warn({ code, retry_ms: Math.round(retryMs) }, message);
+        },
+      },
+    );
+  }
+
+  /** Now or never: what has no connection is dropped. */
+  #publishNow(topic: string, document: object, qos: 0 | 1): boolean {
+    const connection = this.#link.connection;
+    if (connection === null) return false;
+    // A connection that ends under way reports itself as down.
+    void connection.publish(topic, JSON.stringify(document), { qos }).catch(() => undefined);
+    return true;
+  }
+
+  #origin(): Origin {
+    return {
+      device: this.#config.device,
+      model: this.#supervisor.info?.model.id ?? null,
+      board: this.#board.snapshot(),
+    };
+  }
+
+  #info(): Omit<Info, 'protocol'> {
+    const { device, limits, generation } = this.#config;
+    const engine = this.#supervisor.info;
+    return {
+      device,
+      version: version(),
+      boot: this.#boot,
+      board: { ...this.#identity, profile: this.#profile },
+      engine: engine === null ? null : { ...engine.engine, load_ms: Math.round(engine.load_ms) },
+      model: engine?.model ?? null,
+      limits: {
+        payload_bytes_max: limits.payload_bytes_max,
+        queue_depth_max: limits.queue_depth_max,
+        queue_bytes_max: limits.queue_bytes_max,
+        deadline_default_ms: generation.deadline_ms,
+      },
+      features,
+    };
+  }
+}
+
+/** A goodbye must not wait for a broker that has stopped listening. */
+const flushMs = 3000;
+
+function within(ms: number, work: Promise<unknown>): Promise<unknown> {
+  let timer: NodeJS.Timeout;
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import type { FromEngine } from './messages.ts';
+
+const key = z.int().nonnegative();
+const ms = z.number().nonnegative();
+
+const schema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('ready'),
+    info: z.object({
+      engine: z.object({ name: z.string(), version: z.string(), threads: z.int() }),
+      model: z.object({
+        id: z.string(),
+        sha256: z.string(),
+        quantization: z.string(),
+        context_length: z.int(),
+        parameters: z.number(),
+      }),
+      load_ms: ms,
+    }),
+  }),
+  z.object({ type: z.literal('load_failed'), code: z.string(), message: z.string() }),
+  z.object({ type: z.literal('progress'), key, prefilled_tokens: z.int(), prompt_tokens: z.int() }),
+  z.object({ type: z.literal('tokens'), key, text: z.string(), completion_tokens: z.int() }),
+  z.object({
+    type: z.literal('done'),
+    key,
+    text: z.string(),
+    finish_reason: z.enum(['stop', 'length', 'cancelled']),
+    usage: z.object({ prompt_tokens: z.int(), cached_tokens: z.int(), completion_tokens: z.int() }),
+    stamps: z.object({ started_at: ms, tokenized_at: ms, first_token_at: ms, last_token_at: ms }),
+  }),
+  z.object({
+    type: z.literal('failed'),
+    key,
+    code: z.enum(['prompt_too_long', 'invalid_request', 'engine_failed']),
+    message: z.string(),
+  }),
+]) satisfies z.ZodType<FromEngine>;
+
+/** A message of the engine, or null where it is none: a process that went wrong may send anything. */
+export function parseFromEngine(message: unknown): FromEngine | null {
+  return schema.safeParse(message).data ?? null;
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+import { CommandError, exitCodes } from './cli/exit-codes.ts';
+import { version } from './lib/version.ts';
+
+/** Each command is a module of its own, loaded when it is asked for: the daemon stays light. */
+const commands = {
+  run: {
+    summary: 'run the daemon',
+    load: () => import('./cli/run.ts').then((m) => ({ run: m.run, usage: m.usage })),
+  },
+  ask: {
+    summary: 'ask a device over MQTT',
+    load: () => import('./cli/ask.ts').then((m) => ({ run: m.ask, usage: m.usage })),
+  },
+  demo: {
+    summary: 'a broker, a daemon and three prompts, here and now',
+    load: () => import('./cli/demo.ts').then((m) => ({ run: m.demo, usage: m.usage })),
+  },
+  config: {
+    summary: 'check the configuration',
+    load: () => import('./cli/config.ts').then((m) => ({ run: m.config, usage: m.usage })),
+  },
+  model: {
+    summary: 'build and evaluate models',
+    load: () => import('./cli/model.ts').then((m) => ({ run: m.model, usage: m.usage })),
+  },
+};
+
+function help(): string {
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`);
+  return `slmd ${version()}: a small language model on your own board, over MQTT
+
+usage: slmd <command> [options]
+
+${lines.join('\n')}
+
+slmd <command> --help says more.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 broker, 5 timeout, 6 the device answered with an error.`;
+}
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === '--version' || name === '-v') console.log(version());
+  else if (name === '--help' || name === '-h' || name === 'help') console.log(help());
+  else if (name === undefined || !Object.hasOwn(commands, name)) {
+    console.error(name === undefined ? help() : `slmd: there is no command ${name}\n\n${help()}`);
+    return exitCodes.usage;
+  } else {
+    const command = await commands[name as keyof typeof commands].load();
+    if (args.includes('--help') || args.includes('-h')) console.log(command.usage);
+    else await command.run(args);
+  }
+  return exitCodes.ok;
+}
+
+function exitCodeOf(error: unknown): number {
+  const { code, message } = error as { code?: unknown; message?: string };
+  if (error instanceof CommandError) console.error(`slmd: ${message}`);
+  else if (typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS')) console.error(`slmd: ${message}`);
+  else console.error(error);
+  if (error instanceof CommandError) return error.exitCode;
+  return typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS') ? exitCodes.usage : exitCodes.failed;
+}
+
+// What stands on stdout is written before the process ends; nothing may hold it open after that.
+process.exitCode = await main(process.argv.slice(2)).catch(exitCodeOf);

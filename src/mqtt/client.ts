@@ -1,0 +1,260 @@
+import { readFileSync } from 'node:fs';
+import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt';
+import { monotonicMs } from '../lib/clock.ts';
+import type { IncomingMessage } from './inbox.ts';
+import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
+
+export type ProtocolVersion = 5 | 4;
+
+export interface ConnectionOptions {
+  /** mqtt://, mqtts://, ws:// or wss:// */
+  url: string;
+  client_id: string;
+  username: string | null;
+  password: string | null;
+  ca_file: string | null;
+  cert_file: string | null;
+  key_file: string | null;
+  keepalive_s: number;
+  connect_timeout_ms: number;
+  /** 0 starts a clean session; else how long the broker keeps it (MQTT 5; for ever in 3.1.1). */
+  session_expiry_s: number;
+  /** QoS 1 messages the broker may have under way to us (MQTT 5). */
+  receive_maximum: number;
+  /** The largest packet the broker may send us (MQTT 5). */
+  packet_bytes_max: number;
+  will: { topic: string; payload: string; delay_s: number } | null;
+}
+
+export interface PublishOptions {
+  qos: 0 | 1;
+  retain?: boolean;
+  /** MQTT 5 only; dropped in 3.1.1, where the payload says it all. */
+  correlation?: Buffer | null;
+  expiry_s?: number;
+  content_type?: string;
+  user_properties?: Record<string, string>;
+}
+
+/** MQTT 5 reason codes (§2.4) that slmd acts on; 3.1.1 has no codes and reports `success`. */
+export const reasonCodes = {
+  success: 0,
+  noMatchingSubscribers: 16,
+  failure: 128,
+  notAuthorized: 135,
+} as const;
+
+/** What the broker said it can take, from its CONNACK. */
+export interface BrokerLimits {
+  packet_bytes_max: number;
+  receive_maximum: number;
+}
+
+/**
+ * One network connection to a broker, from CONNACK to its end. It is never reopened.
+ *
+ * A new connection is a new MQTT.js client. Packet identifiers, pending acknowledgements and stored
+ * packets belong to one connection, and MQTT.js keeps some of them across its own reconnects, which
+ * acknowledges messages that nobody has handled. What must survive a connection lives outside it.
+ */
+export class Connection {
+  readonly protocol: ProtocolVersion;
+  readonly session_present: boolean;
+  readonly limits: BrokerLimits;
+  /** Settles once, when the connection is over; null after `close()`. */
+  readonly closed: Promise<Trouble | null>;
+  readonly #client: MqttClient;
+  readonly #reasonCodes = new Map<number, number>();
+  /** Calls that wait for the broker. MQTT.js leaves them open for its own reconnect, which never comes. */
+  readonly #waiting = new Set<(error: Error) => void>();
+
+  private constructor(
+    client: MqttClient,
+    protocol: ProtocolVersion,
+    connack: mqtt.IConnackPacket,
+    closed: Promise<Trouble | null>,
+  ) {
+    this.#client = client;
+    this.protocol = protocol;
+    this.session_present = connack.sessionPresent;
+    this.limits = {
+      packet_bytes_max: connack.properties?.maximumPacketSize ?? 268_435_455,
+      receive_maximum: connack.properties?.receiveMaximum ?? 65_535,
+    };
+    this.closed = closed;
+    void closed.then((trouble) => {
+      for (const reject of this.#waiting) reject(new Error(trouble?.message ?? 'the connection was closed'));
+    });
+    // MQTT.js gives a publisher its own packet back, not the PUBACK with the reason code.
+    client.on('packetreceive', (packet) => {
+      if (packet.cmd === 'puback') this.#reasonCodes.set(packet.messageId ?? 0, packet.reasonCode ?? 0);
+    });
+  }
+
+  /** Resolves at a CONNACK that accepts; throws `ConnectError`. Messages may arrive before it resolves. */
+  static open(
+    options: ConnectionOptions,
+    protocol: ProtocolVersion,
+    onMessage: (message: IncomingMessage) => void,
+  ): Promise<Connection> {
+    const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+    const over = Promise.withResolvers<Trouble | null>();
+    let trouble: Trouble | null = null;
+    let client: MqttClient;
+    try {
+      client = mqtt.connect(options.url, clientOptions(options, protocol));
+    } catch (error) {
+      return Promise.reject(new ConnectError(troubleOf(error, options.url), { cause: error }));
+    }
+    client.on('message', (_topic, _payload, packet) => onMessage(incoming(packet)));
+    client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
+    client.on('error', (error) => {
+      trouble ??= troubleOf(error, options.url);
+      client.end(true);
+      reject(new ConnectError(trouble, { cause: error }));
+    });
+    client.on('disconnect', (packet) => {
+      trouble ??= {
+        code: 'closed',
+        message: `${options.url} ended the connection with code ${packet.reasonCode}`,
+      };
+    });
+    client.on('close', () => {
+      const ended = trouble ?? { code: 'closed', message: `${options.url} closed the connection` };
+      over.resolve(ended);
+      reject(new ConnectError(ended));
+      client.end(true);
+    });
+    return promise;
+  }
+
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
+  /** Subscribes with QoS 1. Throws where the broker refuses; some brokers grant and then filter. */
+  async subscribe(topics: string[]): Promise<void> {
+    const retain = this.protocol === 5 ? { rap: true } : {};
+    const wanted = Object.fromEntries(topics.map((topic) => [topic, { qos: 1 as const, ...retain }]));
+    await this.#whileOpen(this.#client.subscribeAsync(wanted));
+  }
+
+  unsubscribe(topics: string[]): Promise<unknown> {
+    return this.#whileOpen(this.#client.unsubscribeAsync(topics));
+  }
+
+  /**
+   * Publishes and, for QoS 1, waits for the PUBACK.
+   *
+   * @returns the reason code, `reasonCodes.success` for QoS 0 and for 3.1.1
+   * @throws when the connection ends first: the message may or may not have arrived
+   */
+  async publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
+    try {
+      const publishing = this.#client.publishAsync(topic, payload, {
+        qos: options.qos,
+        retain: options.retain ?? false,
+        ...(this.protocol === 5 ? { properties: publishProperties(options) } : {}),
+      });
+      const packet = await this.#whileOpen(publishing);
+      const code = this.#reasonCodes.get(packet?.messageId ?? -1) ?? reasonCodes.success;
+      this.#reasonCodes.delete(packet?.messageId ?? -1);
+      return code;
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (typeof code === 'number' && code >= reasonCodes.failure) return code;
+      throw error;
+    }
+  }
+
+  #whileOpen<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      work.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    });
+  }
+
+  /** Says DISCONNECT, so that the broker does not publish the will. */
+  async close(): Promise<void> {
+    await this.#client.endAsync(false);
+  }
+
+  /** Drops the network connection without a word: the broker publishes the will. */
+  destroy(): void {
+    this.#client.end(true);
+  }
+}
+
+function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): IClientOptions {
+  const { will } = options;
+  return {
+    protocolVersion: protocol,
+    clientId: options.client_id,
+    clean: options.session_expiry_s === 0,
+    keepalive: options.keepalive_s,
+    connectTimeout: options.connect_timeout_ms,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    timerVariant: 'native',
+    ...(options.username === null ? {} : { username: options.username }),
+    ...(options.password === null ? {} : { password: options.password }),
+    ...tlsOptions(options),
+    ...(protocol === 5
+      ? {
+          properties: {
+            sessionExpiryInterval: options.session_expiry_s,
+            receiveMaximum: options.receive_maximum,
+            maximumPacketSize: options.packet_bytes_max,
+          },
+        }
+      : {}),
+    ...(will === null
+      ? {}
+      : {
+          will: {
+            topic: will.topic,
+            payload: Buffer.from(will.payload),
+            qos: 1 as const,
+            retain: true,
+            ...(protocol === 5 ? { properties: { willDelayInterval: will.delay_s } } : {}),
+          },
+        }),
+  };
+}
+
+function tlsOptions({ url, ca_file, cert_file, key_file }: ConnectionOptions): IClientOptions {
+  if (!/^(mqtts|wss|ssl|tls):/.test(url)) return {};
+  return {
+    rejectUnauthorized: true,
+    ...(ca_file === null ? {} : { ca: readFileSync(ca_file) }),
+    ...(cert_file === null ? {} : { cert: readFileSync(cert_file) }),
+    ...(key_file === null ? {} : { key: readFileSync(key_file) }),
+  };
+}
+
+function publishProperties(options: PublishOptions): NonNullable<mqtt.IClientPublishOptions['properties']> {
+  return {
+    ...(options.correlation ? { correlationData: options.correlation } : {}),
+    ...(options.expiry_s === undefined ? {} : { messageExpiryInterval: options.expiry_s }),
+    ...(options.content_type === undefined
+      ? {}
+      : { contentType: options.content_type, payloadFormatIndicator: true }),
+    ...(options.user_properties === undefined ? {} : { userProperties: options.user_properties }),
+  };
+}
+
+function incoming(packet: IPublishPacket): IncomingMessage {
+  const { properties } = packet;
+  const traceparent = properties?.userProperties?.traceparent;
+  return {
+    topic: packet.topic,
+    payload: typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload,
+    retained: packet.retain,
+    received_at: monotonicMs(),
+    response_topic: properties?.responseTopic ?? null,
+    correlation: properties?.correlationData ?? null,
+    expiry_s: properties?.messageExpiryInterval ?? null,
+    traceparent: (Array.isArray(traceparent) ? traceparent[0] : traceparent) ?? null,
+  };
+}

@@ -1,0 +1,144 @@
+import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
+import { monotonicMs } from '../lib/clock.ts';
+import { Connection, type ConnectionOptions, type ProtocolVersion } from './client.ts';
+import type { IncomingMessage } from './inbox.ts';
+import { ConnectError, type Trouble } from './trouble.ts';
+
+export interface LinkOptions {
+  connection: ConnectionOptions;
+  /** `auto` speaks MQTT 5 first and falls back to 3.1.1. */
+  protocol: 'auto' | '5.0' | '3.1.1';
+  reconnect: BackoffBounds;
+}
+
+export interface LinkEvents {
+  message(message: IncomingMessage): void;
+  /** A connection is there. What it throws or rejects with ends the connection and is reported as trouble. */
+  up(connection: Connection): Promise<void>;
+  /** A connection ended, or could not be made; the next attempt is after `retry_ms`. */
+  down(trouble: Trouble, retryMs: number): void;
+}
+
+/** A connection that lasted this long was a good one: the next wait starts small again. */
+const stableMs = 10_000;
+/** A broker that twice hangs up on a CONNECT without an answer may not know MQTT 5. */
+const silentClosesBeforeFallback = 2;
+
+/**
+ * Keeps one connection to the broker, for as long as the device lives.
+ *
+ * INVARIANTS: at most one `Connection` exists; `up` and `down` alternate for each connection;
+ * after `stop()` has resolved nothing is called any more.
+ */
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #events: LinkEvents;
+  #connection: Connection | null = null;
+  #stopping = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: LinkOptions, events: LinkEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  /** The live connection, or null while there is none. */
+  get connection(): Connection | null {
+    return this.#connection?.connected ? this.#connection : null;
+  }
+
+  start(): void {
+    this.#stopping = new AbortController();
+    this.#loop = this.#run(this.#stopping.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#connection?.close().catch(() => undefined);
+    await this.#loop;
+  }
+
+  async #run(stopping: AbortSignal): Promise<void> {
+    const speech = new ProtocolChoice(this.#options.protocol);
+    for (let failures = 0; !stopping.aborted; failures++) {
+      const since = monotonicMs();
+      const trouble = await this.#connectOnce(speech, stopping);
+      if (stopping.aborted) return;
+      if (monotonicMs() - since > stableMs) failures = 0;
+      // Another version is tried at once: the broker is there, it only did not understand.
+      const retryMs = speech.changed() ? 0 : backoffMs(failures, this.#options.reconnect, Math.random());
+      this.#events.down(trouble, retryMs);
+      await pause(retryMs, stopping);
+    }
+  }
+
+  /** From CONNECT to the end of the connection; returns what ended it. */
+  async #connectOnce(speech: ProtocolChoice, stopping: AbortSignal): Promise<Trouble> {
+    try {
+      const connection = await Connection.open(
+        this.#options.connection,
+        speech.version,
+        this.#events.message,
+      );
+      speech.understood();
+      this.#connection = connection;
+      if (stopping.aborted) await connection.close();
+      else await Promise.race([this.#events.up(connection), connection.closed]);
+      return (await connection.closed) ?? { code: 'closed', message: 'closed' };
+    } catch (error) {
+      this.#connection?.destroy();
+      if (!(error instanceof ConnectError)) return { code: 'packet', message: (error as Error).message };
+      speech.failed(error.trouble);
+      return error.trouble;
+    } finally {
+      this.#connection = null;
+    }
+  }
+}
+
+/** Which MQTT version to speak next. A fallback lasts until the process ends or 3.1.1 fails too. */
+export class ProtocolChoice {
+  version: ProtocolVersion;
+  readonly #auto: boolean;
+  #silentCloses = 0;
+  #changed = false;
+
+  constructor(wanted: LinkOptions['protocol']) {
+    this.version = wanted === '3.1.1' ? 4 : 5;
+    this.#auto = wanted === 'auto';
+  }
+
+  understood(): void {
+    this.#silentCloses = 0;
+  }
+
+  failed({ code }: Trouble): void {
+    if (!this.#auto) return;
+    this.#silentCloses = code === 'closed' ? this.#silentCloses + 1 : 0;
+    if (code === 'protocol' || this.#silentCloses >= silentClosesBeforeFallback) {
+      this.version = this.version === 5 ? 4 : 5;
+      this.#silentCloses = 0;
+      this.#changed = true;
+    }
+  }
+
+  /** Whether the last failure changed the version; asking clears the answer. */
+  changed(): boolean {
+    const changed = this.#changed && this.version === 4;
+    this.#changed = false;
+    return changed;
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,102 @@
+import { type Connection, reasonCodes } from './client.ts';
+
+/** A message that must reach the broker: it waits here until a PUBACK says so. */
+export interface Parcel {
+  topic: string;
+  payload: string;
+  retain: boolean;
+  correlation?: Buffer | null;
+  expiry_s?: number;
+  user_properties?: Record<string, string>;
+  /** What goes instead where the broker's packets are too small for `payload`. */
+  smaller(bytesMax: number): string;
+}
+
+export interface OutboxEvents {
+  /** The broker said no, for good: an ACL, a quota, a topic it does not like. */
+  refused(topic: string, reasonCode: number): void;
+}
+
+/** Publishes under way at once; the broker may allow fewer. */
+const windowMax = 8;
+/** A topic, its length, a packet id and properties, generously. */
+const packetOverheadBytes = 512;
+
+/**
+ * Delivers parcels at least once, in the order in which they came, across connections.
+ *
+ * INVARIANTS: a parcel is under way on at most one connection; it leaves only by a PUBACK, which may
+ * be a refusal; a connection that ends puts what was under way back in its place.
+ */
+export class Outbox {
+  readonly #events: OutboxEvents;
+  readonly #waiting: Parcel[] = [];
+  readonly #underWay = new Set<Parcel>();
+  #connection: Connection | null = null;
+  #idle: (() => void)[] = [];
+
+  constructor(events: OutboxEvents) {
+    this.#events = events;
+  }
+
+  get depth(): number {
+    return this.#waiting.length;
+  }
+
+  push(parcel: Parcel): void {
+    this.#waiting.push(parcel);
+    this.#pump();
+  }
+
+  /** Delivers over this connection from now on; null while there is none. */
+  use(connection: Connection | null): void {
+    this.#connection = connection;
+    this.#underWay.clear();
+    this.#pump();
+  }
+
+  /** Resolves when every parcel has been acknowledged. */
+  idle(): Promise<void> {
+    if (this.#waiting.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #pump(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    const window = Math.min(windowMax, connection.limits.receive_maximum);
+    for (const parcel of this.#waiting) {
+      if (this.#underWay.size >= window) return;
+      if (!this.#underWay.has(parcel)) void this.#send(parcel, connection);
+    }
+  }
+
+  async #send(parcel: Parcel, connection: Connection): Promise<void> {
+    this.#underWay.add(parcel);
+    let code: number;
+    try {
+      code = await connection.publish(parcel.topic, fitting(parcel, connection.limits.packet_bytes_max), {
+        qos: 1,
+        retain: parcel.retain,
+        content_type: 'application/json',
+        ...(parcel.correlation === undefined ? {} : { correlation: parcel.correlation }),
+        ...(parcel.expiry_s === undefined ? {} : { expiry_s: parcel.expiry_s }),
+        ...(parcel.user_properties === undefined ? {} : { user_properties: parcel.user_properties }),
+      });
+    } catch {
+      return; // The connection ended: `use` is called with the next one, and the parcel is still here.
+    }
+    if (connection !== this.#connection) return;
+    if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
+    this.#underWay.delete(parcel);
+    this.#waiting.splice(this.#waiting.indexOf(parcel), 1);
+    if (this.#waiting.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    this.#pump();
+  }
+}
+
+/** A packet above the broker's maximum ends the connection, again at each retry: it must not be sent. */
+function fitting(parcel: Parcel, packetBytesMax: number): string {
+  const room = packetBytesMax - Buffer.byteLength(parcel.topic) - packetOverheadBytes;
+  return Buffer.byteLength(parcel.payload) <= room ? parcel.payload : parcel.smaller(packetBytesMax);
+}

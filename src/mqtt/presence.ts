@@ -1,0 +1,117 @@
+import type { Info, Status } from '../contract/status.ts';
+import type { Topics } from '../contract/topics.ts';
+import { type Connection, reasonCodes } from './client.ts';
+
+export interface PresenceOptions {
+  topics: Topics;
+  boot: string;
+  /** Retained documents that go out with each birth, besides status and info: Home Assistant's. */
+  extras(): { topic: string; payload: string }[];
+  info(): Omit<Info, 'protocol'>;
+  refused(topic: string, reasonCode: number): void;
+}
+
+/**
+ * What the network sees of this device: its state, why, and what it is.
+ *
+ * The state is never set, it follows from three things that are: whether the engine is ready, whether
+ * the device drains, and the conditions that degrade it, each with a line for a person.
+ *
+ * INVARIANTS: status documents reach one connection in the order of the changes behind them; after
+ * each connect everything retained is published again, because a broker may have lost it.
+ */
+export class Presence {
+  readonly #options: PresenceOptions;
+  readonly #conditions = new Map<string, string>();
+  #engineReady = false;
+  #draining = false;
+  #connection: Connection | null = null;
+  #sending: Promise<void> = Promise.resolve();
+  #published = '';
+
+  constructor(options: PresenceOptions) {
+    this.#options = options;
+  }
+
+  get status(): Status {
+    const { boot } = this.#options;
+    const whys = [...this.#conditions.values()];
+    if (this.#draining) return { state: 'draining', boot, why: 'the device is stopping' };
+    if (whys.length > 0) return { state: 'degraded', boot, why: whys.join('; ') };
+    if (!this.#engineReady) return { state: 'starting', boot, why: 'the model is loading' };
+    return { state: 'ready', boot, why: null };
+  }
+
+  /** The will: what the broker says for a device that has vanished. */
+  get will(): Status {
+    return { state: 'offline', boot: this.#options.boot, why: 'connection lost' };
+  }
+
+  engineReady(ready: boolean): void {
+    this.#engineReady = ready;
+    this.#changed({ info: ready });
+  }
+
+  /** Sets or, with null, clears a reason for being degraded. */
+  condition(name: string, why: string | null): void {
+    if (why === null) this.#conditions.delete(name);
+    else this.#conditions.set(name, why);
+    this.#changed();
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#changed();
+  }
+
+  /** Says everything to a new connection. Resolves when the broker has it. */
+  born(connection: Connection): Promise<void> {
+    this.#connection = connection;
+    this.#published = '';
+    this.#changed({ info: true });
+    return this.#sending;
+  }
+
+  lost(): void {
+    this.#connection = null;
+  }
+
+  /** The last word before a graceful DISCONNECT, which discards the will. */
+  async offline(why: string): Promise<void> {
+    const connection = this.#connection;
+    await this.#sending;
+    this.#connection = null;
+    await this.#retain(connection, this.#options.topics.status, JSON.stringify({ ...this.will, why }));
+  }
+
+  #changed({ info = false } = {}): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    this.#sending = this.#sending.then(async () => {
+      if (connection !== this.#connection) return;
+      const status = JSON.stringify(this.status);
+      if (status !== this.#published) await this.#retain(connection, this.#options.topics.status, status);
+      this.#published = status;
+      if (!info) return;
+      const document: Info = {
+        ...this.#options.info(),
+        protocol: connection.protocol === 5 ? '5.0' : '3.1.1',
+      };
+      await this.#retain(connection, this.#options.topics.info, JSON.stringify(document));
+      for (const { topic, payload } of this.#options.extras()) await this.#retain(connection, topic, payload);
+    });
+  }
+
+  async #retain(connection: Connection | null, topic: string, payload: string): Promise<void> {
+    try {
+      const code = await connection?.publish(topic, payload, {
+        qos: 1,
+        retain: true,
+        content_type: 'application/json',
+      });
+      if (code !== undefined && code >= reasonCodes.failure) this.#options.refused(topic, code);
+    } catch {
+      // The connection ended: its successor is told everything again.
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { parseFromEngine } from '../ipc/from-engine.ts';
+import type { FromEngine, ToEngine } from '../ipc/messages.ts';
+import { type ExitReason, exitReason, oomKillCount } from './exit-reason.ts';
+
+export interface EngineProcessEvents {
+  message(message: FromEngine): void;
+  /** A message that is not part of the protocol. */
+  garbage(): void;
+  /** Once, after the last message. */
+  exit(reason: ExitReason): void;
+}
+
+/** Enough for a native stack's last words, not for a prompt's worth of output. */
+const stderrTailBytes = 4096;
+const killAfterMs = 3000;
+
+/** One engine process, from fork to exit. */
+export class EngineProcess {
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+  #stderr = '';
+
+  constructor(entry: string, events: EngineProcessEvents) {
+    const before = oomKillCount();
+    this.#child = fork(entry, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: engineEnvironment(),
+      execArgv: [],
+    });
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-stderrTailBytes);
+    });
+    this.#child.on('message', (raw) => {
+      const message = parseFromEngine(raw);
+      if (message === null) events.garbage();
+      else events.message(message);
+    });
+    this.#exited = new Promise((resolve) => {
+      const ended = (code: number | null, signal: string | null) => {
+        events.exit(exitReason({ code, signal }, this.#stderr, { before, after: oomKillCount() }));
+        resolve();
+      };
+      // `close` follows `exit` once stderr has been read to its end: the last words count.
+      this.#child.on('close', ended);
+      this.#child.on('error', (error) => {
+        this.#stderr += error.message;
+        if (this.#child.pid === undefined) ended(null, null);
+      });
+    });
+  }
+
+  get pid(): number | null {
+    return this.#child.pid ?? null;
+  }
+
+  /** What an engine that is gone does not hear is lost; its exit is reported anyway. */
+  send(message: ToEngine): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  /** SIGTERM, then SIGKILL. */
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.kill(), killAfterMs);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}
+
+/** Only what Node needs: no credential of the daemon reaches the process that runs the model. */
+function engineEnvironment(): NodeJS.ProcessEnv {
+  const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'TZ', 'LD_LIBRARY_PATH'];
+  const env: NodeJS.ProcessEnv = { ORT_DISABLE_TELEMETRY: '1' };
+  for (const name of kept) if (process.env[name] !== undefined) env[name] = process.env[name];
+  return env;
+}

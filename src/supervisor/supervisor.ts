@@ -1,0 +1,218 @@
+import type { ErrorCode } from '../contract/errors.ts';
+import type { DoneMessage, EngineInfo, EngineOptions, FromEngine, GenerateMessage } from '../ipc/messages.ts';
+import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
+import { monotonicMs } from '../lib/clock.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { EngineProcess } from './engine-process.ts';
+
+export interface SupervisorOptions {
+  /** The engine's entry point, a file that Node can run. */
+  entry: string;
+  model_dir: string;
+  engine: EngineOptions;
+  /** No sign of life for so long during load or generation: the engine is stopped. */
+  stall_ms: number;
+  restart: BackoffBounds;
+}
+
+export interface SupervisorEvents {
+  ready(info: EngineInfo): void;
+  /** The engine is gone or could not load; the next attempt is after `retry_ms`. */
+  down(code: ErrorCode, message: string, retryMs: number): void;
+  garbage(): void;
+}
+
+export type GenerateJob = Omit<GenerateMessage, 'type' | 'key'>;
+
+interface Attempt {
+  key: number;
+  onTokens(text: string): void;
+  resolve(done: DoneMessage): void;
+  reject(error: SlmdError<ErrorCode>): void;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(error: SlmdError<ErrorCode>): void;
+}
+
+/** An engine that lived this long was a good one: the next restart waits little again. */
+const stableMs = 60_000;
+/** Whoever waits for an engine that ended this often without becoming ready is told so. */
+const failuresBeforeGivingUp = 3;
+
+/**
+ * Owns the engine process: starts it, waits until it is ready, runs one generation at a time on it,
+ * notices when it dies or makes no progress, and starts the next.
+ *
+ * INVARIANTS: at most one process and one attempt exist; every attempt ends in exactly one of resolve
+ * and reject; a message that carries another attempt's key is dropped.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #events: SupervisorEvents;
+  #process: EngineProcess | null = null;
+  #info: EngineInfo | null = null;
+  #attempt: Attempt | null = null;
+  #waiters: Waiter[] = [];
+  /** Why the last load failed, until one succeeds. */
+  #loadFailure: string | null = null;
+  #stalled = false;
+  #failures = 0;
+  #lastKey = 0;
+  #startedAt = 0;
+  #watchdog: NodeJS.Timeout | null = null;
+  #restartTimer: NodeJS.Timeout | null = null;
+  #stopping = true;
+
+  constructor(options: SupervisorOptions, events: SupervisorEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  get info(): EngineInfo | null {
+    return this.#info;
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null;
+  }
+
+  start(): void {
+    if (!this.#stopping) return;
+    this.#stopping = false;
+    this.#spawn();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
+    await this.#process?.stop();
+    this.#settleWaiters(new SlmdError('model_not_ready', 'the engine is stopped'));
+  }
+
+  /**
+   * Runs one generation. Waits for an engine that is starting.
+   *
+   * @param signal ends it early; it then resolves with `finish_reason: 'cancelled'`
+   * @throws SlmdError with the code that belongs into the result
+   */
+  async generate(
+    job: GenerateJob,
+    onTokens: (text: string) => void,
+    signal: AbortSignal,
+  ): Promise<DoneMessage> {
+    await this.#ready(signal);
+    const engine = this.#process;
+    if (engine === null || this.#attempt !== null) throw new Error('a generation needs an idle engine');
+    const key = ++this.#lastKey;
+    const cancel = () => engine.send({ type: 'cancel', key });
+    try {
+      return await new Promise<DoneMessage>((resolve, reject) => {
+        this.#attempt = { key, onTokens, resolve, reject };
+        this.#progress();
+        engine.send({ type: 'generate', key, ...job });
+        signal.addEventListener('abort', cancel);
+      });
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      this.#attempt = null;
+      this.#disarm();
+    }
+  }
+
+  #ready(signal: AbortSignal): Promise<void> {
+    if (this.#info !== null) return Promise.resolve();
+    if (this.#loadFailure !== null)
+      return Promise.reject(new SlmdError('model_not_ready', this.#loadFailure));
+    return new Promise((resolve, reject) => {
+      const waiter = { resolve, reject };
+      this.#waiters.push(waiter);
+      signal.addEventListener('abort', () => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        reject(new SlmdError('cancelled', 'ended before the engine was ready'));
+      });
+    });
+  }
+
+  #spawn(): void {
+    this.#startedAt = monotonicMs();
+    this.#stalled = false;
+    this.#process = new EngineProcess(this.#options.entry, {
+      message: (message) => this.#onMessage(message),
+      garbage: () => this.#events.garbage(),
+      exit: (reason) => this.#onExit(reason.code, reason.message),
+    });
+    this.#progress();
+    this.#process.send({ type: 'load', model_dir: this.#options.model_dir, options: this.#options.engine });
+  }
+
+  #onMessage(message: FromEngine): void {
+    switch (message.type) {
+      case 'ready':
+        this.#disarm();
+        this.#info = message.info;
+        this.#loadFailure = null;
+        this.#events.ready(message.info);
+        this.#settleWaiters(null);
+        return;
+      case 'load_failed':
+        this.#loadFailure = message.message;
+        this.#settleWaiters(new SlmdError('model_not_ready', message.message));
+        this.#process?.kill();
+        return;
+    }
+    if (message.key !== this.#attempt?.key) return;
+    this.#progress();
+    if (message.type === 'tokens') this.#attempt.onTokens(message.text);
+    if (message.type === 'done') this.#attempt.resolve(message);
+    if (message.type === 'failed') this.#attempt.reject(new SlmdError(message.code, message.message));
+  }
+
+  #onExit(exitCode: ErrorCode, exitMessage: string): void {
+    this.#disarm();
+    const wasReady = this.#info !== null;
+    this.#process = null;
+    this.#info = null;
+    if (this.#stopping) {
+      this.#attempt?.reject(new SlmdError('engine_crashed', 'the engine was stopped'));
+      return;
+    }
+    const [code, message] = this.#verdict(exitCode, exitMessage);
+    if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
+    const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
+    this.#attempt?.reject(new SlmdError(code, message));
+    if (!wasReady && this.#failures >= failuresBeforeGivingUp)
+      this.#settleWaiters(new SlmdError(code, message));
+    this.#events.down(code, message, retryMs);
+    this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);
+  }
+
+  #verdict(code: ErrorCode, message: string): [ErrorCode, string] {
+    if (this.#loadFailure !== null) return ['model_not_ready', this.#loadFailure];
+    if (this.#stalled)
+      return ['engine_stalled', `the engine made no progress for ${this.#options.stall_ms} ms`];
+    return [code, message];
+  }
+
+  /** A sign of life: the watchdog starts over. */
+  #progress(): void {
+    this.#disarm();
+    this.#watchdog = setTimeout(() => {
+      this.#stalled = true;
+      this.#process?.kill();
+    }, this.#options.stall_ms);
+  }
+
+  #disarm(): void {
+    if (this.#watchdog !== null) clearTimeout(this.#watchdog);
+    this.#watchdog = null;
+  }
+
+  #settleWaiters(error: SlmdError<ErrorCode> | null): void {
+    for (const waiter of this.#waiters.splice(0)) {
+      if (error === null) waiter.resolve();
+      else waiter.reject(error);
+    }
+  }
+}
