@@ -4,7 +4,7 @@ import type { InferenceSession, OnnxValue, Tensor as TensorType } from 'onnxrunt
 import { type Manifest, manifestFile, manifestSchema } from '../../src/model/manifest.ts';
 
 // The library reads this once, when it is loaded.
-process.env['ORT_DISABLE_TELEMETRY'] = '1';
+process.env.ORT_DISABLE_TELEMETRY = '1';
 const { InferenceSession: Session, Tensor } = await import('onnxruntime-node');
 
 const quiet = { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 4 } as const;
@@ -71,7 +71,7 @@ export class ModelRunner {
     for (const [key, value] of past.values) feeds[`past_key_values.${key}`] = value;
     const outputs = await this.#session.run(feeds);
     const values = new Map([...past.values.keys()].map((key) => [key, outputs[`present.${key}`]!]));
-    const all = (outputs['logits'] as TensorType).data as Float32Array;
+    const all = (outputs.logits as TensorType).data as Float32Array;
     const width = this.manifest.geometry.vocabulary_size;
     const logits = Array.from({ length: all.length / width }, (_, i) =>
       all.slice(i * width, (i + 1) * width),
