@@ -87,7 +87,8 @@ function fail(key: number, code: FailedMessage['code'], message: string): void {
 }
 
 function send(message: FromEngine): void {
-  if (process.connected) process.send!(message);
+  // A parent that is gone hears nothing; `disconnect` follows, and an unheard error would end us first.
+  if (process.connected) process.send!(message, undefined, undefined, () => undefined);
 }
 
 if (process.send === undefined) {

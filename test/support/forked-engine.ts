@@ -40,19 +40,20 @@ export class ForkedEngine {
   /** All that it wrote to its standard streams. */
   output = '';
   #lastKey = 0;
-  #wake: () => void = () => {};
+  #waiting: (() => void)[] = [];
 
-  constructor(env: NodeJS.ProcessEnv = {}) {
+  constructor(env: NodeJS.ProcessEnv = {}, base: NodeJS.ProcessEnv = process.env) {
     this.child = fork(entry, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      env: { ...process.env, ...env },
+      env: { ...base, ...env },
       execArgv: [],
     });
     this.child.on('message', (message) => {
       this.messages.push(message as FromEngine);
       this.#wake();
     });
+    this.child.on('exit', () => this.#wake());
     for (const stream of [this.child.stdout!, this.child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.output += text;
@@ -115,19 +116,22 @@ export class ForkedEngine {
       if (this.child.exitCode !== null || this.child.signalCode !== null) {
         throw new Error(`the engine is gone: ${this.output}`);
       }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        this.child.once('close', resolve);
-      });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
   /** Lets go of the channel and waits for the process to end by itself. */
   async stop(): Promise<number | null> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
-    const closed = once(this.child, 'close');
+    // Not `close`: Node does not emit it when it is the parent that lets go.
+    const { stdout, stderr } = this.child;
+    const ended = Promise.all([once(this.child, 'exit'), once(stdout!, 'close'), once(stderr!, 'close')]);
     if (this.child.connected) this.child.disconnect();
-    await closed;
+    await ended;
     return this.child.exitCode;
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
