@@ -56,21 +56,35 @@ test('special tokens and ids outside the vocabulary have no text and change no o
   assert.deepEqual(stream(tokenizer, [1, the!, 2, 9999, lamp!]), ['', 'the', '', '', ' lamp', '']);
 });
 
-test('bytes that never make a character come out as the whole text has them, in bounded windows', () => {
+test('however long the answer, only a few ids are decoded at a time', () => {
   const tokenizer = new Tokenizer(byteLevelFiles());
-  let longest = 0;
-  const counting = {
-    hasText: (id: number) => tokenizer.hasText(id),
-    decode: (ids: readonly number[]) => {
-      longest = Math.max(longest, ids.length);
-      return tokenizer.decode(ids);
-    },
+  const longestWindow = (ids: number[]) => {
+    let longest = 0;
+    const counting = {
+      hasText: (id: number) => tokenizer.hasText(id),
+      decode: (window: readonly number[]) => {
+        longest = Math.max(longest, window.length);
+        return tokenizer.decode(window);
+      },
+    };
+    const detokenizer = new Detokenizer(counting);
+    const text = ids.map((id) => detokenizer.push(id)).join('') + detokenizer.flush();
+    assert.equal(text, tokenizer.decode(ids));
+    return longest;
   };
-  const detokenizer = new Detokenizer(counting);
-  const ids = Array.from({ length: 500 }, (_, i) => (i % 2 === 0 ? 0xff : 0xe4));
-  const text = ids.map((id) => detokenizer.push(id)).join('') + detokenizer.flush();
-  assert.equal(text, tokenizer.decode(ids));
-  assert.ok(longest <= 20);
+  assert.ok(longestWindow(tokenizer.encode('plain text. '.repeat(20), breaker)) <= 2);
+  // Bytes that never make a character: every window ends with one that may be incomplete.
+  assert.ok(longestWindow(Array.from({ length: 500 }, (_, i) => (i % 2 === 0 ? 0xff : 0xe4))) <= 20);
+});
+
+test('long runs of bytes that begin and break off characters, streamed, are the text of all of them', () => {
+  const tokenizer = new Tokenizer(byteLevelFiles());
+  const random = seededRandom(3);
+  const bytes = [0xf0, 0x9f, 0xa6, 0x99, 0xe2, 0xc3, 0xff];
+  for (let round = 0; round < 3000; round++) {
+    const ids = Array.from({ length: 60 }, () => bytes[Math.floor(random() * bytes.length)]!);
+    assert.equal(stream(tokenizer, ids).join(''), tokenizer.decode(ids));
+  }
 });
 
 const tiny: [string, TokenizerFiles][] = [

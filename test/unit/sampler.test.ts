@@ -72,7 +72,9 @@ test('top-p finds its set in a vocabulary that is larger than its first look', (
   for (let id = 4900; id < 5000; id++) probabilities[id] = 0.5 / 100;
   const actual = frequencies({ ...open, top_p: 0.5001 }, probabilities, 1000);
   const outside = actual.slice(10, 4900).reduce((a, b) => a + b);
+  const drawn = actual.filter((frequency) => frequency > 0).length;
   assert.equal(outside, 0);
+  assert.ok(drawn > 90, `${drawn} of the 101 tokens that are kept were drawn`);
   assert.ok(actual.slice(4900).reduce((a, b) => a + b) > 0.97);
 });
 
