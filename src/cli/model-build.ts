@@ -61,7 +61,8 @@ export async function modelBuild(args: string[]): Promise<void> {
     );
   } catch (error) {
     progress.end();
-    if (error instanceof SlmdError) throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
+    if (error instanceof SlmdError)
+      throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
     throw error;
   }
 }
