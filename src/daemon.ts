@@ -140,7 +140,7 @@ export class Daemon {
       {
         ready: (info) => {
           this.#log.info(
-            { model: info.model.id, load_ms: Math.round(info.load_ms), ...info.engine },
+            { model: info.model.id, load_ms: Math.round(info.load_ms), threads: info.engine.threads },
             'engine ready',
           );
           this.#presence.condition('engine', null);
