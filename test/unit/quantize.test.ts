@@ -41,15 +41,17 @@ describe('quantized rows', () => {
     assert.deepEqual(new Set(levelsOf(data, 4)), new Set([7, -7]));
   });
 
-  test('fill the last block of each row with zeros where the columns do not divide', () => {
-    const weights = new Float32Array(2 * 40).fill(1);
-    const { data, scales } = quantize(weights, 40, { bits: 4, blockSize: 32 });
-    assert.equal(data.length, 2 * 32);
-    assert.equal(scales.length, 4);
-    const second = levelsOf(data.subarray(48), 4);
-    assert.deepEqual(second.slice(8), new Array(24).fill(0));
-    assert.ok(second.slice(0, 8).every((level) => level * scales[3]! === 1));
-  });
+  for (const bits of [4, 8] as const) {
+    test(`in ${bits} bits fill the last block of each row with zeros where the columns do not divide`, () => {
+      const weights = new Float32Array(2 * 40).fill(1);
+      const { data, scales } = quantize(weights, 40, { bits, blockSize: 32 });
+      assert.equal(data.length, 2 * 8 * bits);
+      assert.equal(scales.length, 4);
+      const last = levelsOf(data.subarray(3 * 4 * bits), bits);
+      assert.deepEqual(last.slice(8), new Array(24).fill(0));
+      assert.ok(last.slice(0, 8).every((level) => level * scales[3]! === 1));
+    });
+  }
 
   test('of zeros read back as zeros, with a scale of zero', () => {
     const { data, scales } = quantize(new Float32Array(64), 64, { bits: 8, blockSize: 64 });
