@@ -118,11 +118,12 @@ async function decode(
     const id = sampler.next(logits);
     const last_token_at = monotonicMs();
     if (completion_tokens === 1) first_token_at = last_token_at;
-    const text = stopIds.has(id) ? '' : answer.push(id);
-    const ended = stopIds.has(id) || answer.stopped;
-    let finish_reason: FinishReason | undefined = ended ? 'stop' : undefined;
-    if (!ended && completion_tokens === maxTokens) finish_reason = 'length';
-    events.onTokens?.(finish_reason === undefined ? text : text + answer.end(), completion_tokens);
+    let text = stopIds.has(id) ? '' : answer.push(id);
+    let finish_reason: FinishReason | undefined;
+    if (stopIds.has(id) || answer.stopped) finish_reason = 'stop';
+    else if (completion_tokens === maxTokens) finish_reason = 'length';
+    if (finish_reason !== undefined) text += answer.end();
+    events.onTokens?.(text, completion_tokens);
     if (finish_reason === undefined) {
       logits = await nextLogits(decoder, [id], signal);
       if (logits !== undefined) continue;

@@ -11,16 +11,16 @@
  */
 
 import type { FailedMessage, FromEngine, GenerateMessage, LoadMessage, ToEngine } from '../ipc/messages.ts';
+import { parseToEngine } from '../ipc/to-engine.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type Engine, openEngine } from './engine.ts';
-import { receive } from './inbox.ts';
 
 let loading = false;
 let engine: Engine | undefined;
 let running: { key: number; abort: AbortController } | undefined;
 
 function onMessage(raw: unknown): void {
-  const received = receive(raw);
+  const received = parseToEngine(raw);
   if (received.kind === 'message') handle(received.message);
   else if (received.kind === 'invalid_generate') fail(received.key, 'invalid_request', received.reason);
   else console.error(`slmd engine: a message was dropped: ${received.reason}`);
@@ -87,7 +87,8 @@ function fail(key: number, code: FailedMessage['code'], message: string): void {
 }
 
 function send(message: FromEngine): void {
-  if (process.connected) process.send!(message);
+  // A parent that is gone hears nothing; `disconnect` follows, and an unheard error would end us first.
+  if (process.connected) process.send!(message, undefined, undefined, () => undefined);
 }
 
 if (process.send === undefined) {

@@ -166,8 +166,7 @@ class GrowingDecoder implements Decoder {
  * alive at a time: 100 to 200 MB more for a 135 M model at 1000 to 2000 tokens.
  */
 function release(tensor: Tensor): void {
-  const { buffer } = tensor.data as Float32Array & { buffer: { transfer?: (bytes: number) => void } };
-  buffer.transfer?.(0);
+  (tensor.data as Float32Array<ArrayBuffer>).buffer.transfer(0);
   tensor.dispose();
 }
 
