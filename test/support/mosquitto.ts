@@ -101,6 +101,8 @@ function configText(
     `persistence_location ${dir}/`,
     `log_dest file ${dir}/log`,
     'log_type all',
+    // Else small packets wait 40 ms for each other, and tests with them.
+    'set_tcp_nodelay true',
     passwords === undefined ? 'allow_anonymous true' : `password_file ${paths.passwords}`,
     ...(acl === undefined ? [] : [`acl_file ${paths.acl}`]),
     config,

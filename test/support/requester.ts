@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt';
 import type { RequestEvent, Result, TokenBatch } from '../../src/contract/result.ts';
 import type { Info, Status } from '../../src/contract/status.ts';
@@ -35,6 +36,7 @@ export class TestRequester {
     this.client = client;
     this.base = `slmd/${device}`;
     client.on('error', () => undefined);
+    (client.stream as unknown as Socket).setNoDelay(true);
     client.on('message', (topic, payload, { qos, retain, properties }) =>
       this.heard.push({
         topic,
