@@ -86,6 +86,12 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
 const namesMax = 5;
 const nameCharsMax = 64;
 
+/** `JSON.parse` reads nesting of any depth, `JSON.stringify` throws where it is too deep to be echoed. */
 function jsonBytes(value: unknown): number {
-  return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
+  if (value === undefined) return 0;
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
