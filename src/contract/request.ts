@@ -12,6 +12,8 @@ export const requestBounds = {
   /** Metadata is echoed in the result, so it is paid for twice. */
   metadata_bytes_max: 1024,
   correlation_bytes_max: 256,
+  /** W3C Trace Context: 55 characters today. It is echoed, so it must not outgrow the broker's packets. */
+  traceparent_chars_max: 128,
   deadline_ms_max: 7 * 24 * 3600 * 1000,
 } as const;
 

@@ -63,7 +63,7 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
       error: wireError(code, text),
       metadata: null,
       reply_to: reply.to,
-      traceparent: message.traceparent,
+      traceparent: traceparentOf(message),
     },
   });
 
@@ -116,7 +116,7 @@ function completeRequest(
     received_at: message.received_at,
     deadline_at: deadlineOf(message, wire.deadline_ms ?? defaults.deadline_ms),
     reply_to: replyTo,
-    traceparent: message.traceparent,
+    traceparent: traceparentOf(message),
     bytes: message.payload.length,
   };
 }
@@ -182,6 +182,10 @@ function generatedId(message: IncomingMessage): string {
   if (message.response_topic === null || message.correlation === null) return `r-${randomUUID()}`;
   const hash = createHash('sha256').update(message.response_topic).update('\0').update(message.correlation);
   return `c-${hash.digest('hex').slice(0, 32)}`;
+}
+
+function traceparentOf({ traceparent }: IncomingMessage): string | null {
+  return (traceparent?.length ?? 0) > requestBounds.traceparent_chars_max ? null : traceparent;
 }
 
 function deadlineOf(message: IncomingMessage, deadlineMs: number | null): number | null {
