@@ -71,6 +71,7 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
     return refuse(
       'payload_too_large',
       `${message.payload.length} bytes; this device takes ${options.payload_bytes_max}`,
+      idOfLarge(message.payload, options.payload_bytes_max) ?? undefined,
     );
   const text = utf8(message.payload);
   if (text === null) return refuse('invalid_request', 'the payload is not UTF-8');
@@ -142,6 +143,16 @@ function parseRequest(
 function salvagedId(json: unknown): string | null {
   const id = typeof json === 'object' && json !== null && 'id' in json ? json.id : null;
   return typeof id === 'string' && idPattern.test(id) ? id : null;
+}
+
+/** Reading what is far too large would cost the others more than it is worth to its requester. */
+function idOfLarge(payload: Buffer, bytesMax: number): string | null {
+  if (payload.length > 2 * bytesMax) return null;
+  try {
+    return salvagedId(JSON.parse(payload.toString()));
+  } catch {
+    return null;
+  }
 }
 
 function readIdMessage(message: IncomingMessage, kind: 'cancel' | 'ack'): Reading {
