@@ -12,6 +12,8 @@ export const requestBounds = {
   /** Metadata is echoed in the result, so it is paid for twice. */
   metadata_bytes_max: 1024,
   correlation_bytes_max: 256,
+  /** W3C Trace Context: 55 characters today. It is echoed, so it must not outgrow the broker's packets. */
+  traceparent_chars_max: 128,
   deadline_ms_max: 7 * 24 * 3600 * 1000,
 } as const;
 
@@ -91,6 +93,12 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
 const namesMax = 5;
 const nameCharsMax = 64;
 
+/** `JSON.parse` reads nesting of any depth, `JSON.stringify` throws where it is too deep to be echoed. */
 function jsonBytes(value: unknown): number {
-  return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
+  if (value === undefined) return 0;
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
