@@ -43,7 +43,11 @@ async function evaluateSets(label: string, modelDir: string): Promise<Sets> {
   };
 }
 
-async function evaluateSet(label: string, modelDir: string, examples: readonly Example[]): Promise<Evaluation> {
+async function evaluateSet(
+  label: string,
+  modelDir: string,
+  examples: readonly Example[],
+): Promise<Evaluation> {
   const progress = new Progress(label);
   const onProgress = (done: number, total: number) => progress.report(done, total);
   const evaluation = await evaluate(modelDir, examples, { threads: 0, max_tokens: 128, onProgress });
