@@ -124,7 +124,7 @@ export class Daemon {
   }
 
   #makeSupervisor(entry: string): Supervisor {
-    const { engine, model } = this.#config;
+    const { engine, model, generation } = this.#config;
     return new Supervisor(
       {
         entry,
@@ -133,6 +133,7 @@ export class Daemon {
           threads: engine.threads,
           prefill_chunk_tokens: engine.prefill_chunk_tokens,
           context_length_max: engine.context_length_max,
+          max_tokens_default: generation.max_tokens,
         },
         stall_ms: engine.stall_ms,
         restart: { min_ms: engine.restart_min_ms, max_ms: engine.restart_max_ms },

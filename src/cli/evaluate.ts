@@ -39,7 +39,12 @@ export async function evaluate(
   examples: readonly Example[],
   { threads, max_tokens, onProgress }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const engine = await openEngine(modelDir, { threads, prefill_chunk_tokens: 128, context_length_max: 4096 });
+  const engine = await openEngine(modelDir, {
+    threads,
+    prefill_chunk_tokens: 128,
+    context_length_max: 4096,
+    max_tokens_default: null,
+  });
   const evaluation: Evaluation = { info: engine.info, all: tally(), by_kind: {}, missed: [] };
   try {
     for (const [i, example] of examples.entries()) {
