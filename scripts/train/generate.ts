@@ -1,5 +1,6 @@
 // Writes the training set and both held-out sets as lines of JSON:
 //   node scripts/train/generate.ts --seed 1 --out DIR [--lines 600000]
+import { once } from 'node:events';
 import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
@@ -28,7 +29,7 @@ async function generate(seed: number, directory: string, lines: number): Promise
   for (const example of trainingSet(seed, lines)) {
     chunk += line(example);
     if (chunk.length < 1_000_000) continue;
-    if (!train.write(chunk)) await new Promise((resolve) => train.once('drain', resolve));
+    if (!train.write(chunk)) await once(train, 'drain');
     chunk = '';
   }
   train.end(chunk);

@@ -8,49 +8,41 @@ BLOCK = 32
 
 
 def fake_int4(weight, block=BLOCK):
-    """The weight after it went through int4 and back: q = clamp(round(w / s), -8, 7), s = max|w| / 7."""
+    """The weight after it went through int4 and back, as the product's builder does it.
+
+    q = clamp(round(w / s), -8, 7). Of two scales the one with the smaller squared error is kept: the extreme
+    weight at -8, or the extreme weight at 7 or -7.
+    """
     rows, columns = weight.shape
     blocks = weight.reshape(rows, columns // block, block)
-    scale = (blocks.abs().amax(dim=-1, keepdim=True) / 7).clamp_min(1e-8)
-    return ((blocks / scale).round().clamp(-8, 7) * scale).reshape(rows, columns)
+    low, high = blocks.amin(dim=-1, keepdim=True), blocks.amax(dim=-1, keepdim=True)
+    extreme = torch.where(high > -low, high, low)
+    full, full_error = through(blocks, extreme / -8)
+    even, even_error = through(blocks, extreme.abs() / 7)
+    return torch.where(even_error < full_error, even, full).reshape(rows, columns)
 
 
-class StraightThrough(torch.nn.Module):
-    """A parametrization: quantized forward, as if it were not there backward."""
-
-    def forward(self, weight):
-        return weight + (fake_int4(weight) - weight).detach()
-
-
-def is_quantized(weight):
-    return weight.dim() == 2
-
-
-def quantize_while_training(model):
-    for module in list(model.modules()):
-        if hasattr(module, "weight") and is_quantized(module.weight):
-            torch.nn.utils.parametrize.register_parametrization(module, "weight", StraightThrough())
-
-
-def plain_weights(model):
-    """The weights themselves by their plain names, whether they are quantized while training or not."""
-    state = model.state_dict()
-    return {name.replace(".parametrizations.weight.original", ".weight"): value for name, value in state.items()}
+def through(blocks, scale):
+    """Blocks after quantization with a scale, and the squared error of each."""
+    safe = torch.where(scale == 0, torch.ones_like(scale), scale)
+    result = (blocks / safe).round_().clamp_(-8, 7).mul_(scale)
+    return result, torch.linalg.vector_norm(result - blocks, dim=-1, keepdim=True)
 
 
 @contextmanager
 def as_int4(model, block=BLOCK):
-    """A plain model with every matrix replaced by what int4 leaves of it."""
-    kept = {}
+    """The model with every matrix replaced by what int4 leaves of it, until the context ends.
+
+    With the backward pass inside and the optimizer's step outside, this is a straight-through estimator: the
+    gradient at the quantized weight is applied to the weight itself.
+    """
+    matrices = [weight for weight in model.parameters() if weight.dim() == 2]
+    kept = [weight.data for weight in matrices]
     with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if is_quantized(weight):
-                kept[name] = weight.clone()
-                weight.copy_(fake_int4(weight, block))
+        for weight in matrices:
+            weight.data = fake_int4(weight.data, block)
     try:
         yield model
     finally:
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                if name in kept:
-                    weight.copy_(kept[name])
+        for weight, data in zip(matrices, kept):
+            weight.data = data

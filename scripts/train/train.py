@@ -4,6 +4,7 @@ import argparse
 import math
 import random
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from checkpoint import load_rounded, write_checkpoint
 from data import IGNORED, batches, encode_lines, read_lines
 from evaluate import by_kind, exact_matches
 from model import Decoder, Shape
-from quantize import as_int4, plain_weights, quantize_while_training
+from quantize import as_int4
 from tokenizer import train_tokenizer
 
 TOKENIZER_LINES = 60_000
@@ -54,7 +55,7 @@ def main():
     print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {len(pairs):,} lines", flush=True)
 
     train(model, tokenizer, pairs, held_out, options)
-    write_checkpoint(options.out, plain_weights(model), shape, tokenizer)
+    write_checkpoint(options.out, model.state_dict(), shape, tokenizer)
     report(load_rounded(options.out, shape), splits, held_out)
 
 
@@ -64,14 +65,13 @@ def train(model, tokenizer, pairs, held_out, options):
     optimizers = make_optimizers(model, options)
     started, tokens, losses = time.monotonic(), 0, []
     for step in range(options.steps):
-        if step == quantized_from and options.quantized_share > 0:
-            quantize_while_training(model)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * learning_rate_at(step, options.steps)
         inputs, targets = next(source)
-        loss = loss_of(model, inputs, targets)
-        loss.backward()
+        with as_int4(model) if step >= quantized_from else nullcontext():
+            loss = loss_of(model, inputs, targets)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
