@@ -20,7 +20,7 @@ SYSTEM_MESSAGES = [
     "Turn commands into JSON actions.",
 ]
 IGNORED = -100
-LENGTH_STEP = 16
+LENGTH_STEP = 8
 
 
 def read_lines(path):

@@ -182,7 +182,7 @@ export function finish(text: string, random: Random, typing: number): string {
   written = random.weighted<(plain: string) => string>([
     [(plain) => plain, 40],
     [sentenceCase, 50],
-    [(plain) => plain.toUpperCase(), 3],
+    [(plain) => plain.toUpperCase(), 2],
     [(plain) => plain.replace(/(^| )([a-z])/g, (letter) => letter.toUpperCase()), 2],
   ])(written);
   const asks = /^(can|could|would|will|is it|how about|are you|do you|may)\b/i.test(text);

@@ -99,6 +99,15 @@ export const itemForms: Record<string, string[]> = {
   ],
 };
 
+/** Prose about a temperature that does not name the quantity. */
+export const temperatureForms = [
+  'it is {v} degrees in the {r}',
+  "it's {v} degrees in the {r}",
+  'it is {v} °C in the {r}',
+  'the {r} is at {v} degrees',
+  'the {r} is at {v} °C',
+];
+
 /** What stands between two readings, by style. */
 export const joiners: Record<string, string[]> = {
   key: [' ', ', ', '; ', ',', ';', ' | ', '\n'],

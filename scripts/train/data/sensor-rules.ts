@@ -5,10 +5,8 @@ export type Quantity =
   | 'temperature'
   | 'humidity'
   | 'co2'
-  | 'co'
   | 'smoke'
   | 'leak'
-  | 'dust'
   | 'soil'
   | 'tank'
   | 'battery'
@@ -46,13 +44,6 @@ export const rules: Rule[] = [
     sentence: (_, place) => seen('There is smoke', place, 'leave the house and call for help'),
   },
   {
-    quantity: 'co',
-    limit: 35,
-    side: 'above',
-    sentence: (value, place) =>
-      at('Carbon monoxide', `${value} ppm`, place, ', which is dangerous: get out and air the house'),
-  },
-  {
     quantity: 'leak',
     limit: 1,
     side: 'above',
@@ -75,12 +66,6 @@ export const rules: Rule[] = [
     limit: 1500,
     side: 'above',
     sentence: (value, place) => at('CO2', `${value} ppm`, place, ', so the air is stale: open a window'),
-  },
-  {
-    quantity: 'dust',
-    limit: 50,
-    side: 'above',
-    sentence: (value, place) => at('Fine dust', `${value} ug/m3`, place, ', which is unhealthy to breathe'),
   },
   {
     quantity: 'humidity',

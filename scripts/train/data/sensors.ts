@@ -3,7 +3,7 @@ import type { Example, Purpose } from './example.ts';
 import { type Room, rooms } from './home.ts';
 import { sentenceCase } from './manner.ts';
 import type { Random } from './random.ts';
-import { endings, introductions, itemForms, joiners, jsonForms } from './sensor-forms.ts';
+import { endings, introductions, itemForms, joiners, jsonForms, temperatureForms } from './sensor-forms.ts';
 import { writeJson } from './sensor-json.ts';
 import { breaks, judge, type Quantity, type Reading, rules } from './sensor-rules.ts';
 import type { Split } from './split.ts';
@@ -36,10 +36,8 @@ const gauges: Record<Quantity, Gauge> = {
   temperature: gauge('temperature|temperature|temp|temp|t', '°C| °C| C|C| degrees||', [-20, 75], [15, 28], 1),
   humidity: gauge('humidity|humidity|hum|rh', '%| %| percent|', [3, 100], [35, 60]),
   co2: gauge('co2|CO2|carbon dioxide', ' ppm|ppm|', [380, 4000], [420, 1300]),
-  co: gauge('co|CO|carbon monoxide', ' ppm|ppm|', [0, 300], [0, 12]),
   smoke: gauge('smoke', '', [0, 1], [0, 0]),
   leak: gauge('leak|water leak|leak', '', [0, 1], [0, 0]),
-  dust: gauge('pm25|pm2.5|PM2.5|fine dust', ' ug/m3|ug/m3|', [0, 400], [2, 30]),
   soil: gauge('soil|soil moisture|soil moisture|moisture', '%| %|', [1, 98], [35, 80]),
   tank: gauge('tank|tank level|water tank', '%| %|', [0, 100], [30, 100]),
   battery: gauge('battery|battery|bat|batt', '%| %| percent|', [0, 100], [30, 100]),
@@ -85,12 +83,11 @@ function keysOf({ quantity, room, shown }: Reading): string[] {
 
 function read(random: Random, placed: boolean, many: boolean): Reading[] {
   const count = random.weighted([
-    [1, 16],
-    [2, 26],
+    [1, 22],
+    [2, 34],
     [3, 28],
-    [4, many ? 8 : 18],
-    [5, many ? 0 : 8],
-    [6, many ? 0 : 4],
+    [4, many ? 4 : 12],
+    [5, many ? 0 : 5],
   ]);
   // How likely each reading is to be out of range: lines where all is well must be common too.
   const trouble = random.weighted([
@@ -180,11 +177,12 @@ function items(readings: Reading[], style: string, random: Random, split: Split,
   const forms = novel ? heldOut : trained;
   const form = random.pick(forms);
   const mixed = style === 'prose' && random.chance(0.4);
+  const implicit = style === 'prose' && random.chance(0.3) ? random.pick(temperatureForms) : undefined;
   const name = nameOnce(random);
   const unit = unitOnce(random);
   const joiner = random.pick(joiners[style]!);
   const written = readings.map((reading) =>
-    (mixed ? random.pick(forms) : form)
+    (implicit && reading.quantity === 'temperature' ? implicit : mixed ? random.pick(forms) : form)
       .replace('{r_}', reading.room?.words.replaceAll(' ', '_') ?? '')
       .replace('{r}', reading.room?.words ?? '')
       .replace('{q_}', name(reading.quantity).replaceAll(' ', '_'))

@@ -46,11 +46,20 @@ export function* trainingSet(seed: number, lines: number): Generator<Example> {
   }
 }
 
+/** Readings are the hardest to learn, so that training has more of them than the held-out sets have. */
 function write(random: Random, split: Split, purpose: Purpose): Example {
-  const kind = random.weighted([
-    [command, 55],
-    [sensor, 28],
-    [other, 17],
-  ]);
+  const kind = random.weighted(
+    purpose === 'training'
+      ? [
+          [command, 45],
+          [sensor, 40],
+          [other, 15],
+        ]
+      : [
+          [command, 55],
+          [sensor, 28],
+          [other, 17],
+        ],
+  );
   return kind(random, split, purpose);
 }
