@@ -60,10 +60,6 @@ export class Checkpoint {
     this.#onRead = onRead;
   }
 
-  has(name: string): boolean {
-    return this.#tensors.has(name);
-  }
-
   /**
    * Checks that a tensor is there with this shape and an element type that can be read.
    *
