@@ -12,6 +12,8 @@ export const requestBounds = {
   /** Metadata is echoed in the result, so it is paid for twice. */
   metadata_bytes_max: 1024,
   correlation_bytes_max: 256,
+  /** W3C Trace Context: 55 characters today. It is echoed, so it must not outgrow the broker's packets. */
+  traceparent_chars_max: 128,
   deadline_ms_max: 7 * 24 * 3600 * 1000,
 } as const;
 
@@ -74,18 +76,29 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
   // An unknown field is named first: it is most often a misspelt known one.
   for (const issue of read.error.issues) {
     if (issue.code !== 'unrecognized_keys') continue;
-    const names = issue.keys.slice(0, namesMax).map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
+    const names = issue.keys
+      .slice(0, namesMax)
+      .map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
     return { code: 'unknown_field', message: `unknown field: ${names.join(', ')}` };
   }
   const issue = read.error.issues[0];
   const where = issue?.path.join('.') ?? '';
-  return { code: 'invalid_request', message: `${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}` };
+  return {
+    code: 'invalid_request',
+    message: `${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}`,
+  };
 }
 
 /** A refusal must not be longer than a sentence, whatever names it was sent. */
 const namesMax = 5;
 const nameCharsMax = 64;
 
+/** `JSON.parse` reads nesting of any depth, `JSON.stringify` throws where it is too deep to be echoed. */
 function jsonBytes(value: unknown): number {
-  return value === undefined ? 0 : Buffer.byteLength(JSON.stringify(value));
+  if (value === undefined) return 0;
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }

@@ -31,7 +31,12 @@ export async function openEngine(modelDir: string, options: EngineOptions): Prom
     await decoder.dispose();
     throw thrown;
   }
-  const model = { ...directory, decoder, prefillChunkTokens: options.prefill_chunk_tokens };
+  const model = {
+    ...directory,
+    decoder,
+    prefillChunkTokens: options.prefill_chunk_tokens,
+    maxTokensDefault: options.max_tokens_default,
+  };
   return {
     info: describe(directory, contextLength, threads, monotonicMs() - started),
     generate: (request, events = {}, signal = new AbortController().signal) =>

@@ -14,6 +14,8 @@ import { Sampler } from './sampler.ts';
 export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 'stopIds'> & {
   decoder: Decoder;
   prefillChunkTokens: number;
+  /** For a request that names no `max_tokens`. */
+  maxTokensDefault: number | null;
 };
 
 export type GenerateRequest = Omit<GenerateMessage, 'type' | 'key'>;
@@ -43,7 +45,7 @@ export async function generate(
   const { decoder, tokenizer, template } = model;
   const started_at = monotonicMs();
   const prompt = encodeConversation(request.messages, tokenizer, template);
-  const maxTokens = completionTokensMax(prompt.length, request.max_tokens, decoder.contextLength);
+  const maxTokens = completionTokensMax(prompt.length, request.max_tokens, model);
   const tokenized_at = monotonicMs();
   const answer = new Answer(tokenizer, request.stop);
   try {
@@ -72,9 +74,15 @@ export async function generate(
   }
 }
 
-function completionTokensMax(promptTokens: number, asked: number | null, contextLength: number): number {
+/** What was asked for must fit; what was not asked for is made to. */
+function completionTokensMax(
+  promptTokens: number,
+  asked: number | null,
+  { decoder: { contextLength }, maxTokensDefault }: GenerationModel,
+): number {
   const needed = promptTokens + (asked ?? 1);
-  if (needed <= contextLength) return asked ?? contextLength - promptTokens;
+  const left = contextLength - promptTokens;
+  if (needed <= contextLength) return asked ?? Math.min(left, maxTokensDefault ?? left);
   throw new SlmdError(
     'prompt_too_long',
     `${promptTokens} prompt tokens and ${asked ?? 1} for the answer are more than the context of ${contextLength}`,

@@ -17,6 +17,7 @@ const load = z.object({
     threads: z.int().nonnegative(),
     prefill_chunk_tokens: count,
     context_length_max: count,
+    max_tokens_default: count.nullable(),
   }),
 });
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt';
 import { monotonicMs } from '../lib/clock.ts';
 import type { IncomingMessage } from './inbox.ts';
@@ -102,10 +103,11 @@ export class Connection {
     let trouble: Trouble | null = null;
     let client: MqttClient;
     try {
-      client = mqtt.connect(options.url, clientOptions(options, protocol));
+      client = mqtt.connect(clientOptions(options, protocol));
     } catch (error) {
       return Promise.reject(new ConnectError(troubleOf(error, options.url), { cause: error }));
     }
+    sendAtOnce(client);
     client.on('message', (_topic, _payload, packet) => onMessage(incoming(packet)));
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
@@ -185,9 +187,18 @@ export class Connection {
   }
 }
 
+/**
+ * Small packets that follow each other, as an event, a piece and a result do, must not wait for the
+ * acknowledgement of the one before: with Nagle's algorithm that is 40 ms on every answer.
+ */
+function sendAtOnce({ stream }: MqttClient): void {
+  if ('setNoDelay' in stream) (stream as unknown as Socket).setNoDelay(true);
+}
+
 function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): IClientOptions {
   const { will } = options;
   return {
+    ...address(options.url),
     protocolVersion: protocol,
     clientId: options.client_id,
     clean: options.session_expiry_s === 0,
@@ -220,6 +231,18 @@ function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): I
             ...(protocol === 5 ? { properties: { willDelayInterval: will.delay_s } } : {}),
           },
         }),
+  };
+}
+
+/** Taken apart here: MQTT.js does it with a parser that Node warns about at every start. */
+function address(url: string): IClientOptions {
+  const { protocol, hostname, port, pathname, search } = new URL(url);
+  return {
+    protocol: protocol.slice(0, -1) as 'mqtt' | 'mqtts' | 'ws' | 'wss',
+    // An IPv6 address stands in brackets in a URL, and nowhere else.
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    ...(port === '' ? {} : { port: Number(port) }),
+    path: `${pathname === '' ? '/' : pathname}${search}`,
   };
 }
 

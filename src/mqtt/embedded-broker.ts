@@ -14,7 +14,7 @@ export interface EmbeddedBroker {
  */
 export async function startEmbeddedBroker(wanted = 0): Promise<EmbeddedBroker> {
   const aedes = await Aedes.createBroker();
-  const server = createServer(aedes.handle);
+  const server = createServer({ noDelay: true }, aedes.handle);
   const port = await listen(server, wanted).catch(() => listen(server, 0));
   return {
     url: `mqtt://127.0.0.1:${port}`,

@@ -32,7 +32,6 @@ export interface InboxOptions {
   response_topics: readonly string[];
   /** What a request that says nothing gets. */
   defaults: Omit<SamplingOptions, 'seed'> & {
-    max_tokens: number | null;
     stream: boolean;
     deadline_ms: number | null;
     system_prompt: string | null;
@@ -63,7 +62,7 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
       error: wireError(code, text),
       metadata: null,
       reply_to: reply.to,
-      traceparent: message.traceparent,
+      traceparent: traceparentOf(message),
     },
   });
 
@@ -71,6 +70,7 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
     return refuse(
       'payload_too_large',
       `${message.payload.length} bytes; this device takes ${options.payload_bytes_max}`,
+      idOfLarge(message.payload, options.payload_bytes_max) ?? undefined,
     );
   const text = utf8(message.payload);
   if (text === null) return refuse('invalid_request', 'the payload is not UTF-8');
@@ -100,7 +100,7 @@ function completeRequest(
     messages: needsSystem
       ? [{ role: 'system', content: defaults.system_prompt ?? '' }, ...messages]
       : messages,
-    max_tokens: wire.max_tokens ?? defaults.max_tokens,
+    max_tokens: wire.max_tokens ?? null,
     sampling: {
       temperature: wire.temperature ?? defaults.temperature,
       top_k: wire.top_k ?? defaults.top_k,
@@ -116,7 +116,7 @@ function completeRequest(
     received_at: message.received_at,
     deadline_at: deadlineOf(message, wire.deadline_ms ?? defaults.deadline_ms),
     reply_to: replyTo,
-    traceparent: message.traceparent,
+    traceparent: traceparentOf(message),
     bytes: message.payload.length,
   };
 }
@@ -142,6 +142,16 @@ function parseRequest(
 function salvagedId(json: unknown): string | null {
   const id = typeof json === 'object' && json !== null && 'id' in json ? json.id : null;
   return typeof id === 'string' && idPattern.test(id) ? id : null;
+}
+
+/** Reading what is far too large would cost the others more than it is worth to its requester. */
+function idOfLarge(payload: Buffer, bytesMax: number): string | null {
+  if (payload.length > 2 * bytesMax) return null;
+  try {
+    return salvagedId(JSON.parse(payload.toString()));
+  } catch {
+    return null;
+  }
 }
 
 function readIdMessage(message: IncomingMessage, kind: 'cancel' | 'ack'): Reading {
@@ -182,6 +192,10 @@ function generatedId(message: IncomingMessage): string {
   if (message.response_topic === null || message.correlation === null) return `r-${randomUUID()}`;
   const hash = createHash('sha256').update(message.response_topic).update('\0').update(message.correlation);
   return `c-${hash.digest('hex').slice(0, 32)}`;
+}
+
+function traceparentOf({ traceparent }: IncomingMessage): string | null {
+  return (traceparent?.length ?? 0) > requestBounds.traceparent_chars_max ? null : traceparent;
 }
 
 function deadlineOf(message: IncomingMessage, deadlineMs: number | null): number | null {

@@ -90,3 +90,32 @@ describe('a float32 build', () => {
     assert.ok(largestDifference(last.logits[0]!, all.logits.at(-1)!) < float32Tolerance);
   });
 });
+
+describe('a batch', () => {
+  for (const [name, checkpoint] of Object.entries({
+    tied: tinyVariants.tied,
+    small: tinyVariants.small_heads,
+  })) {
+    test(`of prompts of two lengths, then a token each, says what each says alone (${name} heads)`, async () => {
+      const build = { quantization: 'float32', logits: 'all' } as const;
+      await withModel({ checkpoint, build }, async (model) => {
+        const rows = [ids.slice(0, 9), ids.slice(9, 14)];
+        const alone = await Promise.all(rows.map((row) => model.run(row)));
+        // The shorter prompt is filled up on its right.
+        const padded = rows.map((row) => [...row, ...ids].slice(0, 9));
+        const together = await model.runBatch(padded, [9, 5]);
+        const next = await model.runBatch([[42], [43]], [10, 6], together.values);
+        for (const [i, row] of rows.entries()) {
+          const own = alone[i]!;
+          for (const [position, logits] of own.logits.entries()) {
+            const difference = largestDifference(together.logits[i]![position]!, logits);
+            assert.ok(difference < float32Tolerance, `row ${i}, position ${position}: ${difference}`);
+          }
+          const step = await model.run([42 + i], own.cache);
+          const difference = largestDifference(next.logits[i]![0]!, step.logits[0]!);
+          assert.ok(difference < float32Tolerance, `row ${i} of ${row.length}, next token: ${difference}`);
+        }
+      });
+    });
+  }
+});

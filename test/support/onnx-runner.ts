@@ -47,12 +47,12 @@ export class ModelRunner {
     this.#session = session;
   }
 
-  emptyCache(): Cache {
+  emptyCache(batch = 1): Cache {
     const { layers, kv_heads, head_size } = this.manifest.geometry;
     const values = new Map<string, OnnxValue>();
     for (let layer = 0; layer < layers; layer++) {
       for (const kind of ['key', 'value'])
-        values.set(`${layer}.${kind}`, float32([], [1, kv_heads, 0, head_size]));
+        values.set(`${layer}.${kind}`, float32([], [batch, kv_heads, 0, head_size]));
     }
     return { length: 0, values };
   }
@@ -63,20 +63,36 @@ export class ModelRunner {
     past: Cache = this.emptyCache(),
   ): Promise<{ logits: Float32Array[]; cache: Cache }> {
     const length = past.length + ids.length;
+    const { logits, values } = await this.runBatch([ids], [length], past.values);
+    return { logits: logits[0]!, cache: { length, values } };
+  }
+
+  /**
+   * @param rows token ids, as many in each row
+   * @param lengths tokens of each row with those before, without what fills it up
+   */
+  async runBatch(
+    rows: number[][],
+    lengths: number[],
+    past: Map<string, OnnxValue> = this.emptyCache(rows.length).values,
+  ): Promise<{ logits: Float32Array[][]; values: Map<string, OnnxValue> }> {
     const feeds: Record<string, OnnxValue> = {
-      input_ids: int64(ids, [1, ids.length]),
-      seqlens_k: int32([length - 1]),
-      total_sequence_length: int32([length]),
+      input_ids: int64(rows.flat(), [rows.length, rows[0]!.length]),
+      seqlens_k: int32(lengths.map((length) => length - 1)),
+      total_sequence_length: int32([Math.max(...lengths)]),
     };
-    for (const [key, value] of past.values) feeds[`past_key_values.${key}`] = value;
+    for (const [key, value] of past) feeds[`past_key_values.${key}`] = value;
     const outputs = await this.#session.run(feeds);
-    const values = new Map([...past.values.keys()].map((key) => [key, outputs[`present.${key}`]!]));
+    const values = new Map([...past.keys()].map((key) => [key, outputs[`present.${key}`]!]));
     const all = (outputs.logits as TensorType).data as Float32Array;
     const width = this.manifest.geometry.vocabulary_size;
-    const logits = Array.from({ length: all.length / width }, (_, i) =>
-      all.slice(i * width, (i + 1) * width),
+    const perRow = all.length / width / rows.length;
+    const logits = rows.map((_, row) =>
+      Array.from({ length: perRow }, (_, i) =>
+        all.slice((row * perRow + i) * width, (row * perRow + i + 1) * width),
+      ),
     );
-    return { logits, cache: { length, values } };
+    return { logits, values };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,28 @@
+/**
+ * `slmd run` with an engine of the test's choice: its entry is the first argument, and everything else
+ * is in the environment.
+ */
+
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config/config.ts';
+import { Daemon } from '../../src/daemon.ts';
+import { createLogger } from '../../src/lib/logger.ts';
+import { Board } from '../../src/telemetry/board.ts';
+
+const { config, profile } = loadConfig({
+  file: null,
+  env: process.env,
+  board: new Board().identity(),
+  profiles_dir: join(import.meta.dirname, '..', '..', 'devices'),
+});
+const daemon = new Daemon({
+  config,
+  profile,
+  board: new Board(),
+  log: createLogger(config.log.level, config.log.format),
+  engine_entry: process.argv[2] ?? '',
+});
+daemon.start();
+await once(process, 'SIGTERM');
+await daemon.stop();

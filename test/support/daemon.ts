@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config/config.ts';
+import { Daemon } from '../../src/daemon.ts';
+import type { Logger } from '../../src/lib/logger.ts';
+import { Board } from '../../src/telemetry/board.ts';
+import { Heard } from './wait.ts';
+
+export const fakeEngine = join(import.meta.dirname, 'fake-engine.ts');
+const daemonProcess = join(import.meta.dirname, 'daemon-process.ts');
+const profiles = join(import.meta.dirname, '..', '..', 'devices');
+
+/** Settings as in the configuration file. */
+export interface Settings {
+  [name: string]: Settings | string | number | boolean | null | string[];
+}
+
+export interface DaemonOptions {
+  url: string;
+  settings?: Settings;
+  /** What the fake engine loads; its last part says how. */
+  model_dir?: string;
+  engine_entry?: string;
+}
+
+/** A line of the log: its level and whatever was logged. */
+export type LogLine = { level: keyof Logger; text: string };
+
+export interface RunningDaemon {
+  log: Heard<LogLine>;
+  /** Stops it; twice is as once. */
+  stop(): Promise<void>;
+}
+
+/** A daemon in this process, with the fake engine in another. It has started, and nothing more. */
+export function startDaemon(options: DaemonOptions): RunningDaemon {
+  const { config, profile } = loadConfig({
+    file: null,
+    env: daemonEnvironment(options),
+    board: new Board().identity(),
+    profiles_dir: profiles,
+  });
+  const log = new Heard<LogLine>();
+  const daemon = new Daemon({
+    config,
+    profile,
+    board: new Board(),
+    log: recordingLogger(log),
+    engine_entry: options.engine_entry ?? fakeEngine,
+  });
+  daemon.start();
+  let stopped: Promise<void> | null = null;
+  return {
+    log,
+    stop: () => {
+      stopped ??= daemon.stop();
+      return stopped;
+    },
+  };
+}
+
+export interface DaemonProcess extends RunningDaemon {
+  pid: number;
+  child: ChildProcess;
+  /** Ends the process as told and resolves with its exit code, null after a signal. */
+  kill(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+/** The daemon as a process of its own: for tests that kill it, or watch it from outside. */
+export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = []): DaemonProcess {
+  const command = [...wrapper, process.execPath, daemonProcess, options.engine_entry ?? fakeEngine];
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
+  const child = spawn(command[0] as string, command.slice(1), {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...Object.fromEntries(inherited), ...daemonEnvironment(options) },
+  });
+  const log = new Heard<LogLine>();
+  let rest = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) log.push({ level: 'info', text: line });
+  });
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  const kill = async (signal: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    return (await exited)[0];
+  };
+  return {
+    log,
+    child,
+    pid: child.pid as number,
+    kill,
+    stop: async () => {
+      await kill('SIGKILL');
+    },
+  };
+}
+
+/** Everything quick, so that a test that cuts something need not wait. */
+const quick: Settings = {
+  device: 'kitchen',
+  mqtt: { reconnect_min_ms: 20, reconnect_max_ms: 200, will_delay_s: 0, keepalive_s: 5 },
+  engine: { restart_min_ms: 20, restart_max_ms: 100 },
+  telemetry: { interval_s: 0.2 },
+  log: { level: 'debug', format: 'json' },
+};
+
+function daemonEnvironment({ url, settings = {}, model_dir = 'a-model' }: DaemonOptions): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    [quick, { mqtt: { url }, model: { dir: model_dir } }, settings].flatMap((part) =>
+      variables(part, 'SLMD'),
+    ),
+  );
+}
+
+function variables(settings: Settings, prefix: string): [string, string][] {
+  return Object.entries(settings).flatMap(([name, value]): [string, string][] => {
+    const variable = `${prefix}_${name.toUpperCase()}`;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return variables(value, variable);
+    return [[variable, typeof value === 'string' ? value : JSON.stringify(value)]];
+  });
+}
+
+function recordingLogger(log: Heard<LogLine>): Logger {
+  const at =
+    (level: LogLine['level']) =>
+    (...logged: unknown[]) =>
+      log.push({ level, text: JSON.stringify(logged) });
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Logger;
+}

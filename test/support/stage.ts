@@ -1,0 +1,60 @@
+import type { BrokerKind, RunningBroker } from './brokers.ts';
+import { type DaemonOptions, type RunningDaemon, startDaemon } from './daemon.ts';
+import { type RequesterOptions, TestRequester } from './requester.ts';
+
+interface Stoppable {
+  stop(): Promise<unknown>;
+}
+
+/** A test's context, or a suite's `{ after }` from node:test. */
+interface Scope {
+  after(clean: () => Promise<void>): void;
+}
+
+/** What a test started; all of it is stopped in reverse when the test is over, however it ends. */
+export class Stage {
+  readonly #started: Stoppable[] = [];
+
+  constructor(scope: Scope) {
+    scope.after(() => this.clear());
+  }
+
+  add<T extends Stoppable>(started: T): T {
+    this.#started.push(started);
+    return started;
+  }
+
+  async clear(): Promise<void> {
+    for (const started of this.#started.splice(0).reverse()) await started.stop();
+  }
+
+  daemon(options: DaemonOptions): RunningDaemon {
+    return this.add(startDaemon(options));
+  }
+
+  async requester(options: RequesterOptions): Promise<TestRequester> {
+    const requester = await TestRequester.connect(options);
+    this.add({ stop: () => requester.close() });
+    return requester;
+  }
+
+  /** A broker, a requester that hears everything, and a daemon that is ready. */
+  async ready(kind: BrokerKind, options: Omit<DaemonOptions, 'url'> = {}): Promise<ReadyStage> {
+    const broker = this.add(await kind.start());
+    const requester = await this.requester({ url: broker.url, version: kind.version });
+    const settings = { ...options.settings, mqtt: { protocol: kind.protocol, ...mqttOf(options) } };
+    const daemon = this.daemon({ ...options, url: broker.url, settings });
+    await requester.ready();
+    return { broker, requester, daemon };
+  }
+}
+
+export interface ReadyStage {
+  broker: RunningBroker;
+  requester: TestRequester;
+  daemon: RunningDaemon;
+}
+
+function mqttOf({ settings }: Omit<DaemonOptions, 'url'>): object {
+  return typeof settings?.mqtt === 'object' && settings.mqtt !== null ? settings.mqtt : {};
+}
