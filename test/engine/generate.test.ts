@@ -181,6 +181,17 @@ describe('an engine', () => {
     assert.fail('the model ended every answer by itself');
   });
 
+  test('bounds an answer whose length nobody asked for, by the default or by what the context leaves', async () => {
+    const bounded = await openEngine(dir, { ...engineOptions, max_tokens_default: 3 });
+    const prompt = (await bounded.generate(ask('x', { max_tokens: 1 }))).usage.prompt_tokens;
+    const length = async (content: string, max_tokens: number | null) =>
+      (await bounded.generate(ask(content, { max_tokens }))).usage.completion_tokens;
+    assert.equal(await length('x', null), 3);
+    assert.equal(await length('x', 5), 5);
+    assert.equal(await length('x'.repeat(256 - prompt - 1), null), 2);
+    await bounded.close();
+  });
+
   test('refuses a prompt that does not fit, with the numbers, before any run', async () => {
     const { usage } = await engine.generate(ask('x', { max_tokens: 1 }));
     const room = 256 - usage.prompt_tokens;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { TokenizerFiles } from '../../src/model/tokenizer.ts';
 
 /** Real tokenizers, where the checkout has them beside it; see their README. */
-const sharedDir = join(import.meta.dirname, '../../../shared');
+export const sharedDir = join(import.meta.dirname, '../../../shared');
 
 export const sharedTokenizers = ['tokenizers/qwen2.5', 'tokenizers/smollm', 'models/stories260K'].filter(
   (name) => existsSync(join(sharedDir, name, 'tokenizer.json')),
