@@ -112,9 +112,10 @@ async function readTemplate(
   }
 }
 
+/** Checkpoints made to chat sometimes name the end of a turn in the tokenizer's files only. */
 function stopIds({ eos_token_ids }: Manifest, tokenizer: Tokenizer): ReadonlySet<number> {
   const eos = tokenizer.eosToken === undefined ? undefined : tokenizer.idOf(tokenizer.eosToken);
-  return new Set(eos_token_ids.length > 0 || eos === undefined ? eos_token_ids : [eos]);
+  return new Set(eos === undefined ? eos_token_ids : [...eos_token_ids, eos]);
 }
 
 async function readText(path: string): Promise<string> {

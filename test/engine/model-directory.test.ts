@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { openEngine } from '../../src/engine/engine.ts';
+import { readModelDirectory } from '../../src/model/directory.ts';
 import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
 import { engineOptions } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
+import { tinySpecialTokens } from '../support/tiny-tokenizer.ts';
 
 const good = await tinyModelDir({ build: { quantization: 'float32' } });
 const copies: string[] = [];
@@ -59,6 +61,15 @@ test('a good model is described by its manifest and bounded by the options', asy
   assert.deepEqual(engine.info.engine, { name: 'onnxruntime', version: '1.30.0', threads: 1 });
   assert.ok(engine.info.load_ms > 0);
   await engine.close();
+});
+
+test('an answer ends at the tokens of the manifest and at the one that the tokenizer names', async () => {
+  const dir = copy();
+  changeManifest(dir, (manifest) => {
+    manifest.eos_token_ids = [7];
+  });
+  const { stopIds } = await readModelDirectory(dir);
+  assert.deepEqual([...stopIds], [7, tinySpecialTokens.imEnd]);
 });
 
 test('a directory that is not there, or holds no manifest, is missing', async () => {
