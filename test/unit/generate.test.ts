@@ -43,7 +43,12 @@ class ScriptedDecoder implements Decoder {
   async dispose(): Promise<void> {}
 }
 
-async function answer(script: (number | (() => Float32Array))[], fields: Partial<GenerateMessage> = {}) {
+/** @param cancelAt number of tokens after which the generation is cancelled */
+async function answer(
+  script: (number | (() => Float32Array))[],
+  fields: Partial<GenerateMessage> = {},
+  cancelAt?: number,
+) {
   const decoder = new ScriptedDecoder(script);
   const model: GenerationModel = {
     decoder,
@@ -61,12 +66,12 @@ async function answer(script: (number | (() => Float32Array))[], fields: Partial
     ...fields,
   };
   const texts: string[] = [];
-  const outcome = generate(
-    model,
-    request,
-    { onTokens: (text) => texts.push(text) },
-    new AbortController().signal,
-  );
+  const abort = new AbortController();
+  const onTokens = (text: string, count: number) => {
+    texts.push(text);
+    if (count === cancelAt) abort.abort();
+  };
+  const outcome = generate(model, request, { onTokens }, abort.signal);
   return { outcome, texts, decoder };
 }
 
@@ -91,6 +96,15 @@ test('text that may become a stop string is sent when the answer ends before it 
   const { outcome, texts } = await answer(bytes('xEN'), { stop: ['END'], max_tokens: 3 });
   assert.equal((await outcome).text, 'xEN');
   assert.deepEqual(texts, ['x', '', 'EN']);
+});
+
+test('text that may become a stop string is sent when the answer is cancelled before it does', async () => {
+  const { outcome, texts } = await answer(bytes('xENx'), { stop: ['END'] }, 3);
+  const { text, finish_reason, usage } = await outcome;
+  assert.equal(finish_reason, 'cancelled');
+  assert.equal(text, 'xEN');
+  assert.deepEqual(texts, ['x', '', '', 'EN']);
+  assert.equal(usage.completion_tokens, 3);
 });
 
 test('a stop string of two tokens ends the answer before it', async () => {
