@@ -2,7 +2,7 @@
  * A seeded source of uniform numbers: xoshiro128** (Blackman and Vigna, prng.di.unimi.it), its state
  * filled from the seed by SplitMix32, so that neighbouring seeds give unrelated sequences.
  *
- * @param seed any safe integer; two seeds that differ give different sequences
+ * @param seed any safe integer; all of its bits take part
  * @returns a function that gives the next number in [0, 1), with 53 random bits
  */
 export function seededRandom(seed: number): () => number {
