@@ -1,0 +1,208 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { PromptRequest } from '../contract/prompt.ts';
+import type { BackoffBounds } from '../lib/backoff.ts';
+import { diskStorage, type LogStorage } from './log-file.ts';
+import { type ReadLog, readLog } from './log-reader.ts';
+import { LogWriter } from './log-writer.ts';
+import { type Moment, momentNow, sinceMs } from './moment.ts';
+import { encodeRecord, type JournalRecord, type Routing } from './record.ts';
+
+/** What the device knows of a request id. */
+export type Entry = AcceptedEntry | FinishedEntry;
+
+export interface AcceptedEntry {
+  state: 'accepted';
+  at: Moment;
+  request: PromptRequest;
+  /** Attempts that have begun. */
+  attempts: number;
+}
+
+export interface FinishedEntry {
+  state: 'finished';
+  at: Moment;
+  /** The result's bytes, as they go out each time. */
+  result: string;
+  routing: Routing;
+  /** Whether the broker has acknowledged them. */
+  delivered: boolean;
+}
+
+export interface JournalOptions {
+  path: string;
+  /** How long a finished id is remembered. */
+  retention_ms: number;
+  /** Results remembered at most; the oldest delivered ones go first. */
+  finished_max: number;
+  /** What the entries may take on disk; above it prompts are refused and old results forgotten. */
+  bytes_max: number;
+  retry: BackoffBounds;
+  storage?: LogStorage;
+  trouble(error: Error): void;
+  recovered(): void;
+}
+
+/** Logs smaller than this are not worth a rewrite; larger ones where three quarters are history. */
+const rewriteBytesMin = 262_144;
+const historyFactor = 4;
+
+/**
+ * The durable record of each request and its result: an append-only log and the state it adds up to.
+ *
+ * INVARIANTS: what `find` shows is on disk; an accepted id stays until it is finished; a finished one
+ * stays until its retention has passed or a bound is reached, and an undelivered one in any case; the
+ * log read from its start gives exactly the entries there are.
+ */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #entries: Map<string, Entry>;
+  readonly #writer: LogWriter;
+  readonly #sizes = new Map<string, number>();
+  #liveBytes = 0;
+  #finished = 0;
+
+  /** What was found when the log was read: the bytes of a torn tail, the lines that were damaged. */
+  readonly recovery: Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>;
+
+  private constructor(options: JournalOptions, read: ReadLog) {
+    this.#options = options;
+    this.#entries = new Map();
+    this.recovery = { torn_bytes: read.torn_bytes, damaged_lines: read.damaged_lines };
+    for (const record of read.records) this.#apply(record);
+    this.#writer = new LogWriter(
+      {
+        path: options.path,
+        storage: options.storage ?? diskStorage,
+        retry: options.retry,
+        snapshot: () => [...this.#entries].flatMap(([id, entry]) => recordsOf(id, entry).map(encodeRecord)),
+        worthRewriting: (bytes) => bytes > Math.max(rewriteBytesMin, historyFactor * this.#liveBytes),
+        trouble: options.trouble,
+        recovered: options.recovered,
+      },
+      read.bytes,
+    );
+  }
+
+  /** Reads what is there, a torn or damaged log included. @throws where the directory cannot be made or read */
+  static async open(options: JournalOptions): Promise<Journal> {
+    await mkdir(dirname(options.path), { recursive: true, mode: 0o700 });
+    return new Journal(options, await readLog(options.path));
+  }
+
+  get bytes(): number {
+    return this.#writer.bytes;
+  }
+
+  find(id: string): Entry | null {
+    return this.#entries.get(id) ?? null;
+  }
+
+  /** Everything that is not over, in the order of acceptance: what a restarted device must go on with. */
+  pending(): { accepted: AcceptedEntry[]; undelivered: { id: string; entry: FinishedEntry }[] } {
+    const accepted: AcceptedEntry[] = [];
+    const undelivered: { id: string; entry: FinishedEntry }[] = [];
+    for (const [id, entry] of this.#entries) {
+      if (entry.state === 'accepted') accepted.push(entry);
+      else if (!entry.delivered) undelivered.push({ id, entry });
+    }
+    return { accepted, undelivered };
+  }
+
+  /** Resolves when the request would survive. @throws SlmdError `storage_full`: then nothing has happened */
+  accept(request: PromptRequest): Promise<void> {
+    return this.#append({ kind: 'accepted', id: request.id, at: momentNow(), request }, true);
+  }
+
+  started(id: string, attempt: number): Promise<void> {
+    return this.#append({ kind: 'started', id, attempt }, false);
+  }
+
+  /** Resolves when the result's content is fixed; where the disk is in trouble, when that is over. */
+  async finish(id: string, result: string, routing: Routing): Promise<void> {
+    await this.#append({ kind: 'finished', id, at: momentNow(), result, routing }, false);
+  }
+
+  delivered(id: string): Promise<void> {
+    return this.#append({ kind: 'delivered', id }, false);
+  }
+
+  /** Forgets what its retention or a bound lets go, and names the ids: their retained results can be cleared. */
+  sweep(): string[] {
+    const { retention_ms, finished_max, bytes_max } = this.#options;
+    const now = momentNow();
+    const swept: string[] = [];
+    let [count, bytes] = [this.#finished, this.#liveBytes];
+    for (const [id, entry] of this.#entries) {
+      if (entry.state !== 'finished' || !entry.delivered) continue;
+      const overBounds = count > finished_max || bytes > bytes_max;
+      if (!overBounds && sinceMs(entry.at, now) <= retention_ms) continue;
+      count--;
+      bytes -= this.#sizes.get(id) ?? 0;
+      swept.push(id);
+      void this.#append({ kind: 'forgotten', id }, false);
+    }
+    return swept;
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+
+  #append(record: JournalRecord, refusable: boolean): Promise<void> {
+    return this.#writer.append(encodeRecord(record), refusable, () => this.#apply(record));
+  }
+
+  /** The one place where a record becomes state: at its commit, and again when the log is read. */
+  #apply(record: JournalRecord): void {
+    const known = this.#entries.get(record.id);
+    switch (record.kind) {
+      case 'accepted':
+        this.#set(record.id, { state: 'accepted', at: record.at, request: record.request, attempts: 0 });
+        break;
+      case 'started':
+        if (known?.state === 'accepted') known.attempts = record.attempt;
+        break;
+      case 'finished': {
+        const { at, result, routing } = record;
+        this.#entries.delete(record.id); // Its new place is at the end: the order of forgetting.
+        this.#set(record.id, { state: 'finished', at, result, routing, delivered: false });
+        break;
+      }
+      case 'delivered':
+        if (known?.state === 'finished') known.delivered = true;
+        break;
+      case 'forgotten':
+        this.#set(record.id, null);
+    }
+  }
+
+  #set(id: string, entry: Entry | null): void {
+    const before = this.#entries.get(id);
+    this.#liveBytes -= this.#sizes.get(id) ?? 0;
+    if (entry === null) {
+      this.#entries.delete(id);
+      this.#sizes.delete(id);
+    } else {
+      const size = entry.state === 'accepted' ? entry.request.bytes : Buffer.byteLength(entry.result);
+      this.#entries.set(id, entry);
+      this.#sizes.set(id, size + entryOverheadBytes);
+      this.#liveBytes += size + entryOverheadBytes;
+    }
+    this.#finished += Number(entry?.state === 'finished') - Number(before?.state === 'finished');
+  }
+}
+
+/** Ids, moments, sampling options and checksums, generously. */
+const entryOverheadBytes = 512;
+
+/** The records that say of an entry all that is still true. */
+function recordsOf(id: string, entry: Entry): JournalRecord[] {
+  if (entry.state === 'accepted') {
+    const accepted: JournalRecord = { kind: 'accepted', id, at: entry.at, request: entry.request };
+    return entry.attempts === 0 ? [accepted] : [accepted, { kind: 'started', id, attempt: entry.attempts }];
+  }
+  const { at, result, routing, delivered } = entry;
+  const finished: JournalRecord = { kind: 'finished', id, at, result, routing };
+  return delivered ? [finished, { kind: 'delivered', id }] : [finished];
+}

@@ -1,0 +1,80 @@
+import { crc32 } from 'node:zlib';
+import type { PromptRequest, ReplyTo } from '../contract/prompt.ts';
+import type { Moment } from './moment.ts';
+
+/** What is needed to publish a result besides its bytes. */
+export type Routing = Pick<PromptRequest, 'reply_to' | 'traceparent'>;
+
+/** One fact about one request. The journal is a sequence of these, and nothing else. */
+export type JournalRecord =
+  /** It is ours: from here on it ends in exactly one result. */
+  | { kind: 'accepted'; id: string; at: Moment; request: PromptRequest }
+  /** An attempt begins: a prompt that takes everything down is counted before it can. */
+  | { kind: 'started'; id: string; attempt: number }
+  /** The content of its result is fixed. */
+  | { kind: 'finished'; id: string; at: Moment; result: string; routing: Routing }
+  /** The broker has acknowledged its result. */
+  | { kind: 'delivered'; id: string }
+  /** Its id is remembered no longer. */
+  | { kind: 'forgotten'; id: string };
+
+/** The JSON of a record: the one member that JSON cannot hold is Correlation Data, which is bytes. */
+type Stored<T> = T extends { request: PromptRequest }
+  ? Omit<T, 'request'> & { request: Omit<PromptRequest, 'reply_to'> & { reply_to: StoredReply | null } }
+  : T extends { routing: Routing }
+    ? Omit<T, 'routing'> & { routing: Omit<Routing, 'reply_to'> & { reply_to: StoredReply | null } }
+    : T;
+
+interface StoredReply {
+  topic: string;
+  correlation_base64: string | null;
+}
+
+/** One line: eight hex digits of CRC-32 over the JSON text, a space, the JSON text, a newline. */
+export function encodeRecord(record: JournalRecord): string {
+  const text = JSON.stringify(stored(record));
+  return `${checksum(text)} ${text}\n`;
+}
+
+/** A line without its newline; null where it is not what was once written. */
+export function decodeRecord(line: string): JournalRecord | null {
+  const text = line.slice(checksumChars + 1);
+  if (line[checksumChars] !== ' ' || line.slice(0, checksumChars) !== checksum(text)) return null;
+  return restored(JSON.parse(text) as Stored<JournalRecord>);
+}
+
+const checksumChars = 8;
+
+function checksum(text: string): string {
+  return crc32(text).toString(16).padStart(checksumChars, '0');
+}
+
+function stored(record: JournalRecord): Stored<JournalRecord> {
+  if (record.kind === 'accepted')
+    return { ...record, request: { ...record.request, reply_to: storedReply(record.request.reply_to) } };
+  if (record.kind === 'finished')
+    return { ...record, routing: { ...record.routing, reply_to: storedReply(record.routing.reply_to) } };
+  return record;
+}
+
+function restored(record: Stored<JournalRecord>): JournalRecord {
+  if (record.kind === 'accepted')
+    return { ...record, request: { ...record.request, reply_to: restoredReply(record.request.reply_to) } };
+  if (record.kind === 'finished')
+    return { ...record, routing: { ...record.routing, reply_to: restoredReply(record.routing.reply_to) } };
+  return record;
+}
+
+function storedReply(reply: ReplyTo | null): StoredReply | null {
+  return reply && { topic: reply.topic, correlation_base64: reply.correlation?.toString('base64') ?? null };
+}
+
+function restoredReply(reply: StoredReply | null): ReplyTo | null {
+  const correlation = reply?.correlation_base64 ?? null;
+  return (
+    reply && {
+      topic: reply.topic,
+      correlation: correlation === null ? null : Buffer.from(correlation, 'base64'),
+    }
+  );
+}
