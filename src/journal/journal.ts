@@ -165,7 +165,6 @@ export class Journal {
         break;
       case 'finished': {
         const { at, result, routing } = record;
-        this.#entries.delete(record.id); // Its new place is at the end: the order of forgetting.
         this.#set(record.id, { state: 'finished', at, result, routing, delivered: false });
         break;
       }
@@ -180,10 +179,9 @@ export class Journal {
   #set(id: string, entry: Entry | null): void {
     const before = this.#entries.get(id);
     this.#liveBytes -= this.#sizes.get(id) ?? 0;
-    if (entry === null) {
-      this.#entries.delete(id);
-      this.#sizes.delete(id);
-    } else {
+    this.#entries.delete(id); // A new place is at the end: the order of forgetting.
+    this.#sizes.delete(id);
+    if (entry !== null) {
       const size = entry.state === 'accepted' ? entry.request.bytes : Buffer.byteLength(entry.result);
       this.#entries.set(id, entry);
       this.#sizes.set(id, size + entryOverheadBytes);

@@ -21,6 +21,7 @@ export const diskStorage: LogStorage = {
   async open(path, empty) {
     const { O_WRONLY, O_CREAT, O_APPEND, O_TRUNC } = constants;
     const file = await open(path, O_WRONLY | O_CREAT | O_APPEND | (empty ? O_TRUNC : 0), 0o600);
+    await syncDirectory(dirname(path));
     return {
       write: (text) => writeAll(file, Buffer.from(text)),
       datasync: () => file.datasync(),
@@ -30,15 +31,19 @@ export const diskStorage: LogStorage = {
   },
   async replace(from, to) {
     await rename(from, to);
-    // The new name is durable when its directory is.
-    const dir = await open(dirname(to), 'r');
-    try {
-      await dir.sync();
-    } finally {
-      await dir.close();
-    }
+    await syncDirectory(dirname(to));
   },
 };
+
+/** A new name is durable when its directory is. */
+async function syncDirectory(path: string): Promise<void> {
+  const dir = await open(path, 'r');
+  try {
+    await dir.sync();
+  } finally {
+    await dir.close();
+  }
+}
 
 async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
