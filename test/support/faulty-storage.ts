@@ -1,0 +1,44 @@
+import { diskStorage, type LogHandle, type LogStorage } from '../../src/journal/log-file.ts';
+
+export type Fault = { on: 'write' | 'datasync' | 'truncate' | 'replace' | 'open'; code: 'ENOSPC' | 'EIO' };
+
+/** The disk, with faults that a test switches on and off, and a count of what was asked of it. */
+export class FaultyStorage implements LogStorage {
+  faults: Fault[] = [];
+  readonly calls = { write: 0, datasync: 0, truncate: 0, replace: 0, open: 0 };
+  /** How much of a write that fails has reached the file all the same. */
+  written_before_failure = 0;
+
+  async open(path: string, empty: boolean): Promise<LogHandle> {
+    this.#check('open');
+    const handle = await diskStorage.open(path, empty);
+    return {
+      write: async (text) => {
+        if (this.faults.some(({ on }) => on === 'write'))
+          await handle.write(text.slice(0, this.written_before_failure));
+        this.#check('write');
+        await handle.write(text);
+      },
+      datasync: async () => {
+        this.#check('datasync');
+        await handle.datasync();
+      },
+      truncate: async (bytes) => {
+        this.#check('truncate');
+        await handle.truncate(bytes);
+      },
+      close: () => handle.close(),
+    };
+  }
+
+  async replace(from: string, to: string): Promise<void> {
+    this.#check('replace');
+    await diskStorage.replace(from, to);
+  }
+
+  #check(on: Fault['on']): void {
+    this.calls[on]++;
+    const fault = this.faults.find((candidate) => candidate.on === on);
+    if (fault !== undefined) throw Object.assign(new Error(`${fault.code}: ${on}`), { code: fault.code });
+  }
+}

@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import type { PromptRequest } from '../../src/contract/prompt.ts';
+import { Journal, type JournalOptions } from '../../src/journal/journal.ts';
+import { monotonicMs } from '../../src/lib/clock.ts';
+import { temporaryDir } from './temporary.ts';
+
+export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptRequest {
+  return {
+    id,
+    messages: [{ role: 'user', content: `prompt of ${id}` }],
+    max_tokens: null,
+    sampling: { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 },
+    stop: [],
+    stream: true,
+    priority: 'normal',
+    metadata: null,
+    received_at: monotonicMs(),
+    deadline_at: null,
+    reply_to: null,
+    traceparent: null,
+    bytes: 100,
+    ...more,
+  };
+}
+
+export const noRouting = { reply_to: null, traceparent: null };
+
+export function journalOptions(path: string, more: Partial<JournalOptions> = {}): JournalOptions {
+  return {
+    path,
+    retention_ms: 3_600_000,
+    finished_max: 1000,
+    bytes_max: 10_000_000,
+    retry: { min_ms: 1, max_ms: 5 },
+    trouble: () => undefined,
+    recovered: () => undefined,
+    ...more,
+  };
+}
+
+export function journalPath(t: TestContext): string {
+  return join(temporaryDir(t), 'journal.log');
+}
+
+/** A journal that is closed when the test ends. */
+export async function openJournal(t: TestContext, options: JournalOptions): Promise<Journal> {
+  const journal = await Journal.open(options);
+  t.after(() => journal.close());
+  return journal;
+}
+
+/** Everything a journal knows, for comparison. */
+export function stateOf(journal: Journal, ids: readonly string[]): unknown[] {
+  return ids.map((id) => [id, journal.find(id)]);
+}

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Journal } from '../../src/journal/journal.ts';
+import { decodeRecord, encodeRecord } from '../../src/journal/record.ts';
+import {
+  journalOptions,
+  journalPath,
+  noRouting,
+  openJournal,
+  promptOf,
+  stateOf,
+} from '../support/journal.ts';
+import { randomNumbers } from '../support/random.ts';
+
+const at = { boot_id: 'b', monotonic_ms: 1, wall_ms: 2 };
+
+test('a record comes back as it was, Correlation Data and odd characters included', () => {
+  const reply_to = { topic: 'slmd/x/response/1', correlation: Buffer.from([0, 255, 10, 13]) };
+  const metadata = { base64: 'AAAA', type: 'Buffer', data: [1], text: '\n\u2028\ud83d\ude00' };
+  const request = promptOf('a', { reply_to, metadata, traceparent: '00-1-2-03' });
+  const routing = { reply_to, traceparent: null };
+  for (const record of [
+    { kind: 'accepted', id: 'a', at, request },
+    { kind: 'started', id: 'a', attempt: 2 },
+    { kind: 'finished', id: 'a', at, result: '{"text":"\\n"}', routing },
+    { kind: 'delivered', id: 'a' },
+    { kind: 'forgotten', id: 'a' },
+  ] as const) {
+    const line = encodeRecord(record);
+    assert.equal(line.indexOf('\n'), line.length - 1);
+    assert.deepEqual(decodeRecord(line.slice(0, -1)), record);
+  }
+});
+
+test('a line with any one bit turned is not a record', () => {
+  const line = encodeRecord({ kind: 'delivered', id: 'a1' }).slice(0, -1);
+  for (let bit = 0; bit < line.length * 8; bit++) {
+    const bytes = Buffer.from(line, 'latin1');
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    assert.equal(decodeRecord(bytes.toString('latin1')), null);
+  }
+});
+
+test('a journal that is opened again knows what it knew, in any order of events', async (t) => {
+  const random = randomNumbers(1);
+  const options = journalOptions(journalPath(t));
+  const ids = Array.from({ length: 20 }, (_, i) => `id-${i}`);
+  let journal = await openJournal(t, options);
+  for (let round = 0; round < 30; round++) {
+    const work = Array.from({ length: 20 }, () =>
+      randomStep(journal, ids[Math.floor(random() * ids.length)]!, random),
+    );
+    await Promise.all(work);
+    const before = stateOf(journal, ids);
+    await journal.close();
+    journal = await openJournal(t, options);
+    assert.deepEqual(stateOf(journal, ids), before);
+    assert.deepEqual(journal.recovery, { torn_bytes: 0, damaged_lines: 0 });
+  }
+});
+
+test('a log that is cut anywhere still opens, with every record before the cut', async (t) => {
+  const path = journalPath(t);
+  const journal = await openJournal(t, journalOptions(path));
+  for (const id of ['a', 'b', 'c']) await journal.accept(promptOf(id));
+  await journal.finish('a', '{"id":"a"}', noRouting);
+  await journal.close();
+  const whole = readFileSync(path);
+  for (let bytes = 0; bytes <= whole.length; bytes += 7) {
+    writeFileSync(path, whole);
+    truncateSync(path, bytes);
+    const cut = await openJournal(t, journalOptions(path));
+    const lines = whole.subarray(0, bytes).filter((byte) => byte === 10).length;
+    assert.equal(
+      stateOf(cut, ['a', 'b', 'c']).filter((pair) => (pair as unknown[])[1] !== null).length,
+      Math.min(3, lines),
+    );
+    assert.equal(cut.recovery.torn_bytes, statSyncDifference(path, bytes));
+    // What is appended now must not be glued to the torn line.
+    await cut.accept(promptOf('d'));
+    await cut.close();
+    assert.notEqual((await openJournal(t, journalOptions(path))).find('d'), null);
+  }
+});
+
+test('garbage between records is skipped and counted, and the records after it count', async (t) => {
+  const path = journalPath(t);
+  const journal = await openJournal(t, journalOptions(path));
+  await journal.accept(promptOf('a'));
+  await journal.close();
+  appendFileSync(
+    path,
+    Buffer.concat([Buffer.from([0, 1, 2, 255, 10]), Buffer.alloc(4096), Buffer.from('\nnot a record\n')]),
+  );
+  const damaged = await openJournal(t, journalOptions(path));
+  await damaged.accept(promptOf('b'));
+  await damaged.close();
+  const again = await openJournal(t, journalOptions(path));
+  assert.equal(again.recovery.damaged_lines, 3);
+  assert.deepEqual(
+    again.pending().accepted.map(({ request }) => request.id),
+    ['a', 'b'],
+  );
+});
+
+test('a log of much history is written anew, and stays small under ten thousand requests', async (t) => {
+  const path = journalPath(t);
+  const journal = await openJournal(t, journalOptions(path, { finished_max: 50 }));
+  let largest = 0;
+  for (let i = 0; i < 10_000; i += 50) {
+    await Promise.all(Array.from({ length: 50 }, (_, j) => answer(journal, `r-${i + j}`)));
+    journal.sweep();
+    largest = Math.max(largest, statSync(path).size);
+  }
+  assert.ok(largest < 600_000, `${largest} bytes`);
+  const before = stateOf(journal, ['r-9999', 'r-0']);
+  await journal.close();
+  assert.deepEqual(
+    stateOf(await openJournal(t, journalOptions(path, { finished_max: 50 })), ['r-9999', 'r-0']),
+    before,
+  );
+});
+
+test('what a bound lets go is delivered and oldest; what is not delivered stays', async (t) => {
+  const journal = await openJournal(t, journalOptions(journalPath(t), { finished_max: 2 }));
+  await journal.accept(promptOf('undelivered'));
+  await journal.finish('undelivered', '{}', noRouting);
+  for (const id of ['a', 'b', 'c']) await answer(journal, id);
+  assert.deepEqual(journal.sweep(), ['a', 'b']);
+  assert.notEqual(journal.find('undelivered'), null);
+  assert.notEqual(journal.find('c'), null);
+});
+
+test('an id is forgotten once its retention has passed', async (t) => {
+  const options = journalOptions(journalPath(t), { retention_ms: 0 });
+  const journal = await openJournal(t, options);
+  await answer(journal, 'a');
+  const ids = journal.sweep();
+  await journal.close();
+  assert.deepEqual(ids, ['a']);
+  assert.equal((await openJournal(t, options)).find('a'), null);
+});
+
+async function answer(journal: Journal, id: string): Promise<void> {
+  await journal.accept(promptOf(id));
+  await journal.finish(id, JSON.stringify({ id, text: 'x'.repeat(100) }), noRouting);
+  await journal.delivered(id);
+}
+
+function randomStep(journal: Journal, id: string, random: () => number): Promise<void> {
+  const known = journal.find(id);
+  if (known === null) return journal.accept(promptOf(id));
+  if (known.state === 'accepted')
+    return random() < 0.5
+      ? journal.started(id, known.attempts + 1)
+      : journal.finish(id, `{"n":${Math.floor(random() * 1e6)}}`, noRouting);
+  return journal.delivered(id);
+}
+
+/** How many bytes of a file cut at `bytes` were behind its last whole line. */
+function statSyncDifference(path: string, bytes: number): number {
+  return bytes - statSync(path).size;
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { decodeRecord } from '../../src/journal/record.ts';
+import { FaultyStorage } from '../support/faulty-storage.ts';
+import { journalOptions, journalPath, noRouting, openJournal, promptOf } from '../support/journal.ts';
+
+test('requests that arrive together share one fdatasync', async (t) => {
+  const storage = new FaultyStorage();
+  const journal = await openJournal(t, journalOptions(journalPath(t), { storage }));
+  await Promise.all(Array.from({ length: 100 }, (_, i) => journal.accept(promptOf(`r-${i}`))));
+  assert.ok(storage.calls.datasync <= 2, `${storage.calls.datasync} calls`);
+});
+
+test('what is not on disk yet is not known yet', async (t) => {
+  const journal = await openJournal(t, journalOptions(journalPath(t)));
+  const accepted = journal.accept(promptOf('a'));
+  assert.equal(journal.find('a'), null);
+  await accepted;
+  assert.notEqual(journal.find('a'), null);
+});
+
+for (const fault of [
+  { on: 'write', code: 'ENOSPC' },
+  { on: 'datasync', code: 'EIO' },
+  { on: 'open', code: 'EIO' },
+] as const) {
+  test(`when ${fault.on} fails with ${fault.code}, prompts are refused, results wait, and all is well once it works again`, async (t) => {
+    const path = journalPath(t);
+    const storage = new FaultyStorage();
+    const told: string[] = [];
+    const recovered = Promise.withResolvers<void>();
+    const options = journalOptions(path, {
+      storage,
+      trouble: (error) => told.push((error as NodeJS.ErrnoException).code ?? ''),
+      recovered: () => recovered.resolve(),
+    });
+    const journal = await openJournal(t, options);
+    if (fault.on !== 'open') await journal.accept(promptOf('a'));
+
+    storage.faults = [fault];
+    storage.written_before_failure = 40;
+    await assert.rejects(journal.accept(promptOf('b')), { code: 'storage_full' });
+    const finished = fault.on === 'open' ? Promise.resolve() : journal.finish('a', '{"id":"a"}', noRouting);
+    await assert.rejects(journal.accept(promptOf('c')), { code: 'storage_full' });
+    assert.deepEqual(told, [fault.code]);
+    assert.notEqual(journal.find('a')?.state, 'finished');
+
+    storage.faults = [];
+    await recovered.promise;
+    await finished;
+    await journal.accept(promptOf('d'));
+    await journal.close();
+    const again = await openJournal(t, journalOptions(path));
+    const found = ['a', 'b', 'c', 'd'].map((id) => again.find(id)?.state ?? null);
+    assert.deepEqual(found, [fault.on === 'open' ? null : 'finished', null, null, 'accepted']);
+    assert.deepEqual(again.recovery, { torn_bytes: 0, damaged_lines: 0 });
+  });
+}
+
+test('after a failed fdatasync nothing more is written to that file', async (t) => {
+  const path = journalPath(t);
+  const storage = new FaultyStorage();
+  const recovered = Promise.withResolvers<void>();
+  const journal = await openJournal(
+    t,
+    journalOptions(path, { storage, recovered: () => recovered.resolve() }),
+  );
+  await journal.accept(promptOf('a'));
+  storage.faults = [{ on: 'datasync', code: 'EIO' }];
+  await assert.rejects(journal.accept(promptOf('b')));
+  storage.faults = [];
+  await recovered.promise;
+  assert.equal(storage.calls.replace, 1);
+  const ids = readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => decodeRecord(line)?.id);
+  assert.deepEqual(ids, ['a']);
+});
+
+test('a fresh log that cannot take its name is written again until it can', async (t) => {
+  const path = journalPath(t);
+  const storage = new FaultyStorage();
+  let troubles = 0;
+  const recovered = Promise.withResolvers<void>();
+  const options = journalOptions(path, {
+    storage,
+    finished_max: 1,
+    trouble: () => {
+      troubles++;
+      storage.faults = [];
+    },
+    recovered: () => recovered.resolve(),
+  });
+  const journal = await openJournal(t, options);
+  storage.faults = [{ on: 'replace', code: 'EIO' }];
+  for (let i = 0; troubles === 0; i++) {
+    await journal.accept(promptOf(`r-${i}`)).catch(() => undefined);
+    if (journal.find(`r-${i}`) === null) break;
+    await journal.finish(`r-${i}`, JSON.stringify({ text: 'x'.repeat(2000) }), noRouting);
+    await journal.delivered(`r-${i}`);
+    journal.sweep();
+  }
+  await recovered.promise;
+  assert.equal(troubles, 1);
+  await journal.accept(promptOf('after'));
+  await journal.close();
+  assert.equal((await openJournal(t, journalOptions(path))).find('after')?.state, 'accepted');
+});
