@@ -1,10 +1,8 @@
 import { z } from 'zod';
-import { devicePattern, isTopicName, prefixPattern } from '../contract/topics.ts';
+import { devicePattern, isTopicFilter, prefixPattern } from '../contract/topics.ts';
 
 const file = z.string().min(1).nullable().default(null);
-const topicFilter = z
-  .string()
-  .refine((filter) => isTopicName(filter.replaceAll(/[+#]/g, 'x')), 'is not a topic filter');
+const topicFilter = z.string().refine(isTopicFilter, 'is not a topic filter');
 
 /**
  * Everything that can be configured: the types, the defaults and the documentation in one place.
