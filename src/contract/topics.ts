@@ -61,5 +61,5 @@ export function isTopicFilter(filter: string): boolean {
   const names = levels.map((level, i) =>
     level === '+' || (level === '#' && i === levels.length - 1) ? 'x' : level,
   );
-  return filter !== '' && isTopicName(names.join('/'));
+  return isTopicName(names.join('/'));
 }
