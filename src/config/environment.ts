@@ -43,7 +43,8 @@ const leaves = new Map<string, Leaf>(leavesOf(configSchema, []).map((leaf) => [v
 
 function leavesOf(schema: z.ZodType, path: string[]): Leaf[] {
   const inner = unwrap(schema);
-  if (!(inner instanceof z.ZodObject)) return [{ path, text: inner instanceof z.ZodString || inner instanceof z.ZodEnum }];
+  if (!(inner instanceof z.ZodObject))
+    return [{ path, text: inner instanceof z.ZodString || inner instanceof z.ZodEnum }];
   return Object.entries(inner.shape).flatMap(([name, field]) =>
     leavesOf(field as z.ZodType, [...path, name]),
   );
