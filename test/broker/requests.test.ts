@@ -11,7 +11,7 @@ onEachBroker('requests that share a device', (kind) => {
     const limits = {
       queue_depth_max: 4,
       queue_bytes_max: 2048,
-      payload_bytes_max: 4096,
+      payload_bytes_max: 2048,
       results_kept_max: 3,
     };
     ({ requester } = await stage.ready(kind, { settings: { limits } }));
