@@ -135,6 +135,6 @@ export class Board {
 
 /** A sensor that is there may still have nothing to say, or nonsense. */
 function numberOf(text: string | null | undefined): number | null {
-  const number = Number.parseFloat(text ?? '');
+  const number = Number(text?.trim() || Number.NaN);
   return Number.isFinite(number) ? number : null;
 }
