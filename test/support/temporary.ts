@@ -1,15 +1,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
 
-interface Scope {
-  after(clean: () => void): void;
-}
-
-/** A directory with these files, by path; it goes when the test is over. */
-export function temporaryDirectory(scope: Scope, files: Record<string, string> = {}): string {
+/** A directory that is removed when the test ends; it begins with these files, by path. */
+export function temporaryDir(t: TestContext, files: Record<string, string> = {}): string {
   const dir = mkdtempSync(join(tmpdir(), 'slmd-test-'));
-  scope.after(() => rmSync(dir, { recursive: true, force: true }));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(dir, path)), { recursive: true });
     writeFileSync(join(dir, path), text);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { arch } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { Board } from '../../src/telemetry/board.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const cores = (features: string) =>
   [0, 1, 2, 3]
@@ -29,7 +29,7 @@ const pi4 = {
 };
 
 function boardOf(context: TestContext, files: Record<string, string>): Board {
-  return new Board(temporaryDirectory(context, files));
+  return new Board(temporaryDir(context, files));
 }
 
 test('a Pi 5 says what it is', (context) => {

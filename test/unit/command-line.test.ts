@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
@@ -22,7 +22,7 @@ test('config check of a valid configuration exits 0 with one line, and nothing o
 });
 
 test('config check of a wrong one exits 3 and names every problem with source and path', (context) => {
-  const dir = temporaryDirectory(context, { 'slmd.yaml': 'mqtt: { keepalive_s: 0, nonsense: 1 }' });
+  const dir = temporaryDir(context, { 'slmd.yaml': 'mqtt: { keepalive_s: 0, nonsense: 1 }' });
   const args = ['config', 'check', '--config', join(dir, 'slmd.yaml')];
   const { status, stdout, stderr } = slmd(args, { SLMD_ENGINE_THREADS: 'many' });
   assert.deepEqual([status, stdout], [3, '']);
@@ -32,7 +32,7 @@ test('config check of a wrong one exits 3 and names every problem with source an
 });
 
 test('SLMD_CONFIG names the file, and a file that is not there is a problem', (context) => {
-  const dir = temporaryDirectory(context, { 'slmd.yaml': 'device: garden' });
+  const dir = temporaryDir(context, { 'slmd.yaml': 'device: garden' });
   const found = slmd(['config', 'check'], { SLMD_CONFIG: join(dir, 'slmd.yaml') });
   assert.equal(found.status, 0);
   assert.ok(found.stdout.includes('garden'));
@@ -40,7 +40,7 @@ test('SLMD_CONFIG names the file, and a file that is not there is a problem', (c
 });
 
 test('a password never appears, in --show or anywhere else', (context) => {
-  const dir = temporaryDirectory(context, {
+  const dir = temporaryDir(context, {
     'slmd.yaml': 'mqtt: { password: s3cr3t-inline }',
     'broken.yaml': 'mqtt:\n  password: s3cr3t-inline\n  password: s3cr3t-inline\n',
     'alias.yaml': 'mqtt:\n  password: *s3cr3t-inline\n',
@@ -66,7 +66,7 @@ test('a password never appears, in --show or anywhere else', (context) => {
 test('--show is YAML that config check accepts again', (context) => {
   const { stdout } = slmd(['config', 'check', '--show'], { SLMD_DEVICE: 'kitchen' });
   assert.equal(parse(stdout).device, 'kitchen');
-  const dir = temporaryDirectory(context, { 'slmd.yaml': stdout });
+  const dir = temporaryDir(context, { 'slmd.yaml': stdout });
   assert.equal(slmd(['config', 'check', '--config', join(dir, 'slmd.yaml')]).status, 0);
 });
 

@@ -3,7 +3,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ConfigError, type LoadedConfig, loadConfig } from '../../src/config/config.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const profilesDir = join(import.meta.dirname, '..', '..', 'devices');
 const x64 = { model: null, arch: 'x64' };
@@ -16,7 +16,7 @@ interface Given {
 
 /** Loads from a directory of its own, which also holds the one profile `board`. */
 function load(context: TestContext, { file, env = {}, profile }: Given): LoadedConfig & { dir: string } {
-  const dir = temporaryDirectory(context, {
+  const dir = temporaryDir(context, {
     'profiles/board.yaml': `title: Board\nmatch: {}\nconfig: ${profile ?? '{}'}\n`,
     'slmd.yaml': file ?? '',
     password: 'from-a-file\n',
@@ -134,7 +134,7 @@ test('a password_file that is not there or is empty is a problem', (context) => 
 });
 
 test('a password in a file that everybody may read is allowed', (context) => {
-  const dir = temporaryDirectory(context, { 'slmd.yaml': 'mqtt: { password: secret }' });
+  const dir = temporaryDir(context, { 'slmd.yaml': 'mqtt: { password: secret }' });
   const file = join(dir, 'slmd.yaml');
   chmodSync(file, 0o644);
   const { config } = loadConfig({ file, env: {}, board: x64, profiles_dir: profilesDir });
@@ -153,7 +153,7 @@ test('a configuration is frozen to its leaves', (context) => {
 test('a file that is missing, is a directory, is no YAML or is no mapping is one problem', (context) => {
   for (const file of ['- a\n- b', 'text', 'a: [', 'a: 1\na: 2', 'a: *nowhere'])
     assert.deepEqual(problems(context, { file }), ['slmd.yaml'], file);
-  const dir = temporaryDirectory(context);
+  const dir = temporaryDir(context);
   for (const file of [dir, join(dir, 'nowhere.yaml')])
     assert.throws(() => loadConfig({ file, env: {}, board: x64, profiles_dir: profilesDir }), {
       code: 'config_invalid',

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { loadConfig } from '../../src/config/config.ts';
 import { chooseProfile } from '../../src/config/profile.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const shipped = join(import.meta.dirname, '..', '..', 'devices');
 const names = readdirSync(shipped).map((file) => basename(file, '.yaml'));
@@ -42,7 +42,7 @@ test('a board that no profile knows gets none, and the defaults are in force', (
 });
 
 test('a longer model name wins over a shorter one, and any model name over an architecture', (context) => {
-  const dir = temporaryDirectory(context, {
+  const dir = temporaryDir(context, {
     'a-arch.yaml': 'title: a\nmatch: { arch: arm64 }\nconfig: {}\n',
     'b-short.yaml': 'title: b\nmatch: { model: Pi }\nconfig: {}\n',
     'c-long.yaml': 'title: c\nmatch: { model: Pi 5 }\nconfig: {}\n',
@@ -61,7 +61,7 @@ test('a profile that is named is taken whatever the board is', () => {
 
 test('a profile that is not one is a problem, and not taken in silence', (context) => {
   for (const text of ['title: a', 'title: a\nmatch: { board: x }\nconfig: {}', '- a']) {
-    const profiles_dir = temporaryDirectory(context, { 'a.yaml': text });
+    const profiles_dir = temporaryDir(context, { 'a.yaml': text });
     const board = { model: null, arch: 'arm64' };
     assert.throws(() => loadConfig({ file: null, env: {}, board, profiles_dir }), { code: 'config_invalid' });
   }
