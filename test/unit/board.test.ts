@@ -59,6 +59,13 @@ test('a Pi 4 with a weak supply says what holds now, not what once did', (contex
   assert.deepEqual([soc_temp_c, throttled], [84.7, ['under_voltage', 'throttled']]);
 });
 
+test('a Pi 5 that is throttled says so, though its firmware is found elsewhere', (context) => {
+  const path = 'sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled';
+  assert.deepEqual(boardOf(context, { ...pi5, [path]: 'e0008\n' }).snapshot().throttled, [
+    'soft_temperature_limit',
+  ]);
+});
+
 test('each bit of the firmware has its own word', (context) => {
   const words = ['1', '2', '4', '8', 'f', '50000', 'e0000'].map((word) => {
     const path = 'sys/devices/platform/soc/soc:firmware/get_throttled';

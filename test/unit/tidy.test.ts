@@ -115,6 +115,7 @@ test('a clause that no test carries is found; the number must be the whole numbe
   const carrier: [string, string] = ['test/a.test.ts', "test('[SLMD-REQ-1] x');"];
   tidy(clauses, contract, ['test/a.test.ts', "test('[SLMD-REQ-1] x'); test('[SLMD-REQ-12] y');"]);
   untidy(clauses, contract, carrier);
+  untidy(clauses, contract, ['test/a.test.ts', "test('[SLMD-REQ-12] y');"]);
   untidy(clauses, contract, carrier, ['test/support/b.ts', '[SLMD-REQ-12]']);
   tidy(clauses, ['README.md', '**[SLMD-REQ-1]**']);
 });
