@@ -43,7 +43,7 @@ test('a time that is null counts in no percentile', (context) => {
   assert.deepEqual([latency.tpot_ms.count, latency.tpot_ms.p50, latency.ttft_ms.count], [0, null, 1]);
 });
 
-test('only answers count in percentiles, whatever timings the others have', (context) => {
+test('[SLMD-TEL-2] only answers count in percentiles, whatever timings the others have', (context) => {
   const telemetry = telemetryOf(context);
   for (const status of ['error', 'cancelled', 'expired', 'rejected'] as const)
     telemetry.record(okResult({ status, error: wireError('cancelled', '') }));
