@@ -90,12 +90,15 @@ export class Daemon {
   async stop(): Promise<void> {
     this.#log.info('slmd stops');
     this.#presence.drain();
-    await this.#service.drain(this.#config.limits.drain_ms);
+    const drained = this.#service.drain(this.#config.limits.drain_ms);
+    await within(this.#config.limits.drain_ms + cancelMs, drained);
+    // A generation that hears no cancel ends with its engine, and is answered too.
+    await this.#supervisor.stop();
+    await drained;
     if (this.#link.connection !== null) await within(flushMs, this.#outbox.idle());
     await within(flushMs, this.#presence.offline('stopped'));
     await this.#link.stop();
     this.#telemetry.stop();
-    await this.#supervisor.stop();
   }
 
   async #onUp(connection: Connection): Promise<void> {
@@ -285,6 +288,8 @@ export class Daemon {
   }
 }
 
+/** Longer than a prefill chunk takes on the slowest board. */
+const cancelMs = 2000;
 /** A goodbye must not wait for a broker that has stopped listening. */
 const flushMs = 3000;
 
