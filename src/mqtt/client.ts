@@ -45,6 +45,8 @@ export const reasonCodes = {
   notAuthorized: 135,
 } as const;
 
+const goodbyeMs = 1000;
+
 /** What the broker said it can take, from its CONNACK. */
 export interface BrokerLimits {
   packet_bytes_max: number;
@@ -92,11 +94,15 @@ export class Connection {
     });
   }
 
-  /** Resolves at a CONNACK that accepts; throws `ConnectError`. Messages may arrive before it resolves. */
+  /**
+   * Resolves at a CONNACK that accepts; throws `ConnectError`, also when it is aborted before that.
+   * Messages may arrive before it resolves.
+   */
   static open(
     options: ConnectionOptions,
     protocol: ProtocolVersion,
     onMessage: (message: IncomingMessage) => void,
+    signal: AbortSignal,
   ): Promise<Connection> {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     const over = Promise.withResolvers<Trouble | null>();
@@ -127,7 +133,9 @@ export class Connection {
       reject(new ConnectError(ended));
       client.end(true);
     });
-    return promise;
+    const abort = () => client.end(true);
+    signal.addEventListener('abort', abort);
+    return promise.finally(() => signal.removeEventListener('abort', abort));
   }
 
   get connected(): boolean {
@@ -176,9 +184,14 @@ export class Connection {
     });
   }
 
-  /** Says DISCONNECT, so that the broker does not publish the will. */
+  /**
+   * Says DISCONNECT, so that the broker does not publish the will. A broker that does not listen is
+   * left without a word: MQTT.js would wait for its acknowledgements for ever.
+   */
   async close(): Promise<void> {
-    await this.#client.endAsync(false);
+    const limit = setTimeout(() => this.#client.stream.destroy(), goodbyeMs);
+    await Promise.race([this.#client.endAsync(false), this.closed]);
+    clearTimeout(limit);
   }
 
   /** Drops the network connection without a word: the broker publishes the will. */
