@@ -34,13 +34,4 @@ onEachBroker('a device that stops', (kind) => {
     const never = await requester.result(waiting);
     assert.deepEqual([never.status, never.error?.code, never.attempt], ['error', 'draining', 0]);
   });
-
-  test('[SLMD-STA-5] does not wait for an engine that hears nothing', async (t) => {
-    const { requester, daemon } = await new Stage(t).ready(kind, { settings: { limits: { drain_ms: 100 } } });
-    const deaf = await requester.send('hang');
-    await requester.event(deaf, 'started');
-    await inTime(daemon.stop(), 'the daemon stops', 10_000);
-    assert.equal((await requester.result(deaf)).error?.code, 'draining');
-    await requester.status(({ state }) => state === 'offline');
-  });
 });
