@@ -109,7 +109,7 @@ export class Daemon {
     this.#presence.condition('acl', null);
     await connection.subscribe([probe, prompt, cancel, ack]);
     await this.#presence.born(connection);
-    this.#outbox.use(connection);
+    if (connection.connected) this.#outbox.use(connection);
     const finding = await this.#probe.run(connection);
     if (finding !== null) this.#log.error(finding);
     this.#presence.condition('probe', finding);

@@ -43,9 +43,12 @@ export const reasonCodes = {
   noMatchingSubscribers: 16,
   failure: 128,
   notAuthorized: 135,
+  packetTooLarge: 149,
 } as const;
 
 const goodbyeMs = 1000;
+/** A topic's length, a packet id and properties, generously. */
+const packetOverheadBytes = 512;
 
 /** What the broker said it can take, from its CONNACK. */
 export interface BrokerLimits {
@@ -153,13 +156,19 @@ export class Connection {
     return this.#whileOpen(this.#client.unsubscribeAsync(topics));
   }
 
+  /** How large a payload may be on a topic: the broker ends the connection for a packet above its maximum. */
+  payloadBytesMax(topic: string): number {
+    return this.limits.packet_bytes_max - Buffer.byteLength(topic) - packetOverheadBytes;
+  }
+
   /**
-   * Publishes and, for QoS 1, waits for the PUBACK.
+   * Publishes and, for QoS 1, waits for the PUBACK. What is larger than the broker's packets is not sent.
    *
    * @returns the reason code, `reasonCodes.success` for QoS 0 and for 3.1.1
    * @throws when the connection ends first: the message may or may not have arrived
    */
   async publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
+    if (Buffer.byteLength(payload) > this.payloadBytesMax(topic)) return reasonCodes.packetTooLarge;
     try {
       const publishing = this.#client.publishAsync(topic, payload, {
         qos: options.qos,
