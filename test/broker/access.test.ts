@@ -43,6 +43,15 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
     });
   }
 
+  test('[SLMD-STA-4] a device whose events are refused is degraded too, and says it once, MQTT 5', async (t) => {
+    const { requester, daemon } = await stageWith(t, without('event/#'), {});
+    await requester.ready();
+    for (const prompt of ['echo 1', 'echo 2']) assert.equal((await requester.ask(prompt)).status, 'ok');
+    const { why } = await requester.status(({ state }) => state === 'degraded');
+    assert.match(why ?? '', /slmd\/kitchen\/event\/… \(code 135\)/);
+    assert.equal(daemon.log.all.filter(({ level }) => level === 'error').length, 1);
+  });
+
   test('[SLMD-STA-4] a device whose results are refused is degraded with the code, MQTT 5', async (t) => {
     const { requester, daemon } = await stageWith(t, without('result/#'), { protocol: '5.0' });
     await requester.ready();

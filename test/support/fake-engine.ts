@@ -55,9 +55,9 @@ type Behaviour = (job: Job, rest: string) => Promise<void> | void;
 const behaviours: Record<string, Behaviour> = {
   echo: (job, rest) => answer(job, rest),
   options: (job) => answer(job, JSON.stringify(asked(job)), [JSON.stringify(asked(job))]),
-  slow: (job, rest) => slow(job, Number(rest)),
-  block: (job, rest) => block(job, Number(rest)),
-  long: (job, rest) => long(job, Number(rest)),
+  slow: (job, rest) => slow(job, Number.parseInt(rest, 10)),
+  block: (job, rest) => block(job, Number.parseInt(rest, 10)),
+  long: (job, rest) => long(job, Number.parseInt(rest, 10)),
   fail: ({ key }) => send({ type: 'failed', key, code: 'engine_failed', message: 'asked to fail' }),
   garbage,
   hang: () => undefined,
