@@ -44,7 +44,7 @@ export const doors: Record<string, readonly string[]> = {
   koffi: ['src/onnx/'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
-  zod: ['src/contract/', 'src/config/', 'src/ipc/', 'src/model/', 'src/builder/'],
+  zod: ['src/contract/', 'src/config/', 'src/ipc/', 'src/model/', 'src/builder/', 'src/cli/'],
   yaml: ['src/config/', 'src/cli/'],
   '@huggingface/tokenizers': ['src/model/'],
   '@huggingface/jinja': ['src/model/'],

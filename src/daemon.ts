@@ -138,7 +138,7 @@ export class Daemon {
   }
 
   #makeSupervisor(entry: string): Supervisor {
-    const { engine, model } = this.#config;
+    const { engine, model, generation } = this.#config;
     return new Supervisor(
       {
         entry,
@@ -147,6 +147,7 @@ export class Daemon {
           threads: engine.threads,
           prefill_chunk_tokens: engine.prefill_chunk_tokens,
           context_length_max: engine.context_length_max,
+          max_tokens_default: generation.max_tokens,
         },
         stall_ms: engine.stall_ms,
         restart: { min_ms: engine.restart_min_ms, max_ms: engine.restart_max_ms },
@@ -154,7 +155,7 @@ export class Daemon {
       {
         ready: (info) => {
           this.#log.info(
-            { model: info.model.id, load_ms: Math.round(info.load_ms), ...info.engine },
+            { model: info.model.id, load_ms: Math.round(info.load_ms), threads: info.engine.threads },
             'engine ready',
           );
           this.#presence.condition('engine', null);

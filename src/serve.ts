@@ -149,9 +149,9 @@ export class Service {
           const { code, message } = error as SlmdError<ErrorCode>;
           if (!(error instanceof SlmdError) || !(code in errorCodes)) throw error;
           if (signal.aborted) return endedWaiting(request, signal.reason as EarlyEnd, origin());
-          log.warn({ id: request.id, code, attempt }, 'an attempt failed');
           if (attempt >= attempts_max || !worthAnotherAttempt.has(code))
             return failed(request, code, message, attempt, origin());
+          log.warn({ id: request.id, code, attempt }, 'an attempt failed; the next follows');
         }
       }
     } finally {

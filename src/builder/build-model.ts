@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { formatManifest, type Manifest, manifestFile } from '../model/manifest.ts';
 import { ExternalDataWriter } from '../onnx/external-data.ts';
@@ -7,23 +6,14 @@ import { GraphBuilder } from '../onnx/graph.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { type Architecture, readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
-import { BuildError } from './errors.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
+import { copySideFiles, identify, readEosTokenIds } from './side-files.ts';
 import { checkTensors } from './tensors.ts';
 import { WeightStore } from './weights.ts';
 
 export type { BuildErrorCode } from './errors.ts';
 export type { BuildOptions, BuildProgress } from './options.ts';
-
-/** Files that a model directory takes over from the checkpoint, where they are there. */
-const copiedFiles = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'chat_template.jinja',
-  'config.json',
-  'generation_config.json',
-];
 
 type Files = Manifest['files'];
 
@@ -43,6 +33,7 @@ export async function buildModel(
 ): Promise<Manifest> {
   const architecture = await readArchitecture(checkpointDir);
   const plan = planBuild(architecture, basename(resolve(checkpointDir)), options);
+  const eos_token_ids = await readEosTokenIds(checkpointDir);
   const progress = { bytesDone: 0, bytesTotal: 0 };
   const checkpoint = await Checkpoint.open(checkpointDir, (bytes) => {
     options.signal?.throwIfAborted();
@@ -54,10 +45,9 @@ export async function buildModel(
     progress.bytesTotal = bytes;
     return await intoDirectory(outDir, options.force ?? false, async (dir) => {
       const files: Files = await writeGraph(dir, checkpoint, architecture, plan);
-      Object.assign(files, await copyFiles(checkpointDir, dir));
-      const eos = await eosTokenIds(checkpointDir);
-      const manifest = describe(architecture, plan, { parameters, eos_token_ids: eos, files });
-      await writeFile(join(dir, manifestFile), formatManifest(manifest));
+      Object.assign(files, await copySideFiles(checkpointDir, dir));
+      const manifest = describe(architecture, plan, { parameters, eos_token_ids, files });
+      await writeFile(join(dir, manifestFile), formatManifest(manifest), { flush: true });
       return manifest;
     });
   } finally {
@@ -81,42 +71,6 @@ async function writeGraph(
   } finally {
     await data.close();
   }
-}
-
-async function copyFiles(from: string, to: string): Promise<Files> {
-  const files: Files = {};
-  for (const name of copiedFiles) {
-    const content = await readIfPresent(join(from, name));
-    if (content === undefined) continue;
-    await writeFile(join(to, name), content);
-    files[name] = identify(content);
-  }
-  return files;
-}
-
-/** `generation_config.json` has the last word; base models name theirs in `config.json` only. */
-async function eosTokenIds(dir: string): Promise<number[]> {
-  for (const name of ['generation_config.json', 'config.json']) {
-    const content = await readIfPresent(join(dir, name));
-    const ids = content === undefined ? [] : parseEosTokenIds(name, content);
-    if (ids.length > 0) return ids;
-  }
-  return [];
-}
-
-function parseEosTokenIds(name: string, content: Buffer): number[] {
-  let json: { eos_token_id?: unknown };
-  try {
-    json = JSON.parse(content.toString('utf8'));
-  } catch (cause) {
-    throw new BuildError('checkpoint_invalid', `${name} is not JSON`, { cause });
-  }
-  const ids = [json.eos_token_id ?? []].flat();
-  if (ids.every((id) => Number.isSafeInteger(id) && (id as number) >= 0)) return ids as number[];
-  throw new BuildError(
-    'checkpoint_invalid',
-    `${name}: eos_token_id is neither a token id nor a list of them`,
-  );
 }
 
 function describe(
@@ -148,17 +102,4 @@ function describe(
     context_length: plan.contextLength,
     ...facts,
   };
-}
-
-function identify(content: Uint8Array): Files[string] {
-  return { sha256: createHash('sha256').update(content).digest('hex'), bytes: content.length };
-}
-
-async function readIfPresent(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

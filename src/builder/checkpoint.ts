@@ -4,9 +4,10 @@ import { z } from 'zod';
 import { elements, isElementName } from './element.ts';
 import { BuildError } from './errors.ts';
 import { readInto, readSafetensorsHeader, type TensorEntry } from './safetensors.ts';
+import { Scratch } from './scratch.ts';
 
-/** Bytes of a checkpoint that are in memory at a time. Larger gained nothing; one row always fits. */
-const slabBytesMax = 4 * 1024 * 1024;
+/** Bytes of a checkpoint that are in memory at a time. Larger gained nothing; a row is never split. */
+const slabBytesMax = 1024 * 1024;
 
 const singleFile = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
@@ -25,6 +26,8 @@ export class Checkpoint {
   readonly #tensors: Map<string, StoredTensor>;
   readonly #files: FileHandle[];
   readonly #onRead: (bytes: number) => void;
+  readonly #raw = new Scratch();
+  readonly #values = new Scratch();
 
   /**
    * @param onRead told the number of bytes that each read took from the checkpoint
@@ -55,10 +58,6 @@ export class Checkpoint {
     this.#tensors = tensors;
     this.#files = files;
     this.#onRead = onRead;
-  }
-
-  has(name: string): boolean {
-    return this.#tensors.has(name);
   }
 
   /**
@@ -94,7 +93,9 @@ export class Checkpoint {
   }
 
   /**
-   * A matrix [rows, columns] by slabs of whole rows, in order. Each slab is overwritten by the next.
+   * A matrix [rows, columns] by slabs of whole rows, in order.
+   *
+   * Each slab is overwritten by the next of any tensor: read one tensor at a time.
    */
   async *rows(name: string, rows: number, columns: number): AsyncGenerator<Float32Array> {
     const { file, dtype, begin } = this.#tensors.get(name)!;
@@ -102,12 +103,11 @@ export class Checkpoint {
     const { bytes, decode } = elements[dtype];
     const rowBytes = columns * bytes;
     const slabRows = Math.min(rows, Math.max(1, Math.floor(slabBytesMax / rowBytes)));
-    const raw = new Uint8Array(slabRows * rowBytes);
-    const values = new Float32Array(slabRows * columns);
     for (let row = 0; row < rows; row += slabRows) {
       const count = Math.min(slabRows, rows - row);
-      await readInto(file, raw.subarray(0, count * rowBytes), begin + row * rowBytes);
-      const slab = values.subarray(0, count * columns);
+      const raw = this.#raw.bytes(count * rowBytes);
+      await readInto(file, raw, begin + row * rowBytes);
+      const slab = this.#values.floats(count * columns);
       decode(raw, slab);
       if (!allFinite(slab)) throw invalid(`${name} holds a value that is not a finite number`);
       this.#onRead(count * rowBytes);

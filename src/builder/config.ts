@@ -77,22 +77,15 @@ export async function readArchitecture(dir: string): Promise<Architecture> {
 /** As `readArchitecture`, from the file's text. */
 export function parseArchitecture(text: string): Architecture {
   const config = parseConfig(text);
-  const name = config.architectures[0]!;
-  if (name !== 'LlamaForCausalLM')
-    throw unsupported('architectures[0]', name, 'LlamaForCausalLM can be built');
   if (config.hidden_act !== 'silu') throw unsupported('hidden_act', config.hidden_act, 'silu can be built');
   if (config.quantization_config != null) {
-    throw unsupported(
-      'quantization_config',
-      config.quantization_config,
-      'only unquantized checkpoints can be built',
-    );
+    throw unsupported('quantization_config', config.quantization_config, 'build the model it was made from');
   }
   const rotated = config.partial_rotary_factor ?? 1;
   if (rotated !== 1) throw unsupported('partial_rotary_factor', rotated, '1 can be built');
   const attentionBias = config.attention_bias ?? false;
   return {
-    name,
+    name: config.architectures[0]!,
     layers: config.num_hidden_layers,
     hiddenSize: config.hidden_size,
     intermediateSize: config.intermediate_size,
@@ -113,7 +106,7 @@ function parseConfig(text: string): Config {
   } catch (cause) {
     throw new BuildError('checkpoint_invalid', 'config.json is not JSON', { cause });
   }
-  const named = z.object({ architectures: z.array(z.string()).min(1) }).safeParse(json);
+  const named = configSchema.pick({ architectures: true }).safeParse(json);
   // Other families lack Llama's fields: name the family, not the field that it does not have.
   if (named.success && named.data.architectures[0] !== 'LlamaForCausalLM') {
     throw unsupported('architectures[0]', named.data.architectures[0], 'LlamaForCausalLM can be built');

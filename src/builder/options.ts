@@ -1,3 +1,4 @@
+import { modelIdPattern } from '../model/manifest.ts';
 import type { Architecture } from './config.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { BuildError } from './errors.ts';
@@ -58,10 +59,13 @@ export function planBuild(
   const bits = quantization === 'int8' ? 8 : 4;
   const { headBits = bits } = options;
   check('headBits', headBits, [4, 8]);
+  const id = options.id ?? `${slug(checkpointName)}-${quantization}`;
+  if (!modelIdPattern.test(id))
+    throw new BuildError('option_invalid', `id ${id} does not match ${modelIdPattern}`);
   const format = (width: 4 | 8): WeightFormat =>
     quantization === 'float32' ? 'float32' : { bits: width, blockSize };
   return {
-    id: options.id ?? `${slug(checkpointName)}-${quantization}`,
+    id,
     format: format(bits),
     headFormat: format(headBits),
     embeddingFormat: format(embeddingBits),

@@ -26,11 +26,21 @@ export async function intoDirectory<T>(
     const built = join(work, 'new');
     await mkdir(built);
     const result = await write(built);
-    if (existing !== null) await rename(target, join(work, 'old'));
-    await rename(built, target);
+    await replace(target, built, existing === null ? null : join(work, 'old'));
     return result;
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Moves what is at `target` to `old`, and `built` to its place; when that fails, it is moved back. */
+async function replace(target: string, built: string, old: string | null): Promise<void> {
+  if (old !== null) await rename(target, old);
+  try {
+    await rename(built, target);
+  } catch (error) {
+    if (old !== null) await rename(old, target);
+    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import type { ExternalDataWriter } from '../onnx/external-data.ts';
 import type { ExternalRange } from '../onnx/graph.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type BlockFormat, blocksPerRow, quantizeRows, rowBytes } from './quantize.ts';
+import { Scratch } from './scratch.ts';
 
 /** How a matrix is kept: as float32, or in quantized blocks. */
 export type WeightFormat = 'float32' | BlockFormat;
@@ -22,6 +23,8 @@ export interface MatrixPart {
 export class WeightStore {
   readonly #checkpoint: Checkpoint;
   readonly #data: ExternalDataWriter;
+  readonly #quantized = new Scratch();
+  readonly #scales = new Scratch();
 
   constructor(checkpoint: Checkpoint, data: ExternalDataWriter) {
     this.#checkpoint = checkpoint;
@@ -46,7 +49,7 @@ export class WeightStore {
       for await (const slab of this.#slabs(parts, columns)) await this.#data.write(bytesOf(slab));
       return { name, rows, columns, format, data: this.#data.end() };
     }
-    const scales = new Float32Array(rows * blocksPerRow(columns, format));
+    const scales = this.#scales.floats(rows * blocksPerRow(columns, format));
     await this.#quantize(this.#slabs(parts, columns), columns, format, scales);
     const data = this.#data.end();
     return { name, rows, columns, format, data, scales: await this.table(scales) };
@@ -67,20 +70,12 @@ export class WeightStore {
     scales: Float32Array,
   ): Promise<void> {
     const blocks = blocksPerRow(columns, format);
-    let buffer = new Uint8Array(0);
     let row = 0;
     for await (const slab of slabs) {
       const slabRows = slab.length / columns;
-      const bytes = slabRows * rowBytes(columns, format);
-      if (buffer.length < bytes) buffer = new Uint8Array(bytes);
-      const quantized = buffer.subarray(0, bytes);
-      quantizeRows(
-        slab,
-        columns,
-        format,
-        quantized,
-        scales.subarray(row * blocks, (row + slabRows) * blocks),
-      );
+      const quantized = this.#quantized.bytes(slabRows * rowBytes(columns, format));
+      const slabScales = scales.subarray(row * blocks, (row + slabRows) * blocks);
+      quantizeRows(slab, columns, format, quantized, slabScales);
       await this.#data.write(quantized);
       row += slabRows;
     }

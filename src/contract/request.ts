@@ -76,12 +76,17 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
   // An unknown field is named first: it is most often a misspelt known one.
   for (const issue of read.error.issues) {
     if (issue.code !== 'unrecognized_keys') continue;
-    const names = issue.keys.slice(0, namesMax).map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
+    const names = issue.keys
+      .slice(0, namesMax)
+      .map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
     return { code: 'unknown_field', message: `unknown field: ${names.join(', ')}` };
   }
   const issue = read.error.issues[0];
   const where = issue?.path.join('.') ?? '';
-  return { code: 'invalid_request', message: `${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}` };
+  return {
+    code: 'invalid_request',
+    message: `${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}`,
+  };
 }
 
 /** A refusal must not be longer than a sentence, whatever names it was sent. */

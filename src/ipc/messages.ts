@@ -37,13 +37,15 @@ export interface EngineOptions {
   prefill_chunk_tokens: number;
   /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */
   context_length_max: number;
+  /** Bound on the answer of a request that names none, in tokens; null for none but the context. */
+  max_tokens_default: number | null;
 }
 
 export interface GenerateMessage {
   type: 'generate';
   key: number;
   messages: ChatMessage[];
-  /** Upper bound on the completion, in tokens. Null: as much as the context length leaves. */
+  /** Upper bound on the completion, in tokens. Null: the default bound, or what the context leaves. */
   max_tokens: number | null;
   sampling: SamplingOptions;
   /** Texts that end the answer; they are not part of it. */

@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /**
- * Where slmd is installed: the nearest directory above this file that holds `devices/` and `models/`.
+ * Where slmd is installed: the nearest directory above this file that holds package.json and `devices/`.
  * The bundle in `dist/` and the sources in `src/` find the same one.
  */
 export function packageRoot(from = import.meta.dirname): string {
   for (let dir = from; dir !== dirname(dir); dir = dirname(dir))
-    if (existsSync(join(dir, 'devices')) && existsSync(join(dir, 'models'))) return dir;
-  throw new Error('slmd is not installed completely: its devices/ and models/ directories are missing');
+    if (existsSync(join(dir, 'devices')) && existsSync(join(dir, 'package.json'))) return dir;
+  throw new Error('slmd is not installed completely: its package.json and devices/ are missing');
 }
 
 /** The model that ships with slmd. */

@@ -3,6 +3,9 @@ import { z } from 'zod';
 /** The file that makes a directory a model directory. */
 export const manifestFile = 'slmd-model.json';
 
+/** Ids appear in topics, file names and log lines. */
+export const modelIdPattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().positive();
 
@@ -13,7 +16,7 @@ const count = z.number().int().positive();
  */
 export const manifestSchema = z.object({
   format: z.literal(1),
-  id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/),
+  id: z.string().regex(modelIdPattern),
   source: z.object({
     /** `architectures[0]` of the checkpoint. */
     architecture: z.string(),
@@ -48,7 +51,7 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>;
 
-/** For the manifest file and for people: `int4 b32`, `int8 b64`, `float32`. */
+/** For people: `int4 b32`, `int8 b64`, `float32`. */
 export function quantizationName({ bits, block_size }: Manifest['quantization']): string {
   return bits === 32 ? 'float32' : `int${bits} b${block_size}`;
 }

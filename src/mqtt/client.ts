@@ -112,7 +112,7 @@ export class Connection {
     let trouble: Trouble | null = null;
     let client: MqttClient;
     try {
-      client = mqtt.connect(options.url, clientOptions(options, protocol));
+      client = mqtt.connect(clientOptions(options, protocol));
     } catch (error) {
       return Promise.reject(new ConnectError(troubleOf(error, options.url), { cause: error }));
     }
@@ -220,6 +220,7 @@ function sendAtOnce({ stream }: MqttClient): void {
 function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): IClientOptions {
   const { will } = options;
   return {
+    ...address(options.url),
     protocolVersion: protocol,
     clientId: options.client_id,
     clean: options.session_expiry_s === 0,
@@ -252,6 +253,18 @@ function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): I
             ...(protocol === 5 ? { properties: { willDelayInterval: will.delay_s } } : {}),
           },
         }),
+  };
+}
+
+/** Taken apart here: MQTT.js does it with a parser that Node warns about at every start. */
+function address(url: string): IClientOptions {
+  const { protocol, hostname, port, pathname, search } = new URL(url);
+  return {
+    protocol: protocol.slice(0, -1) as 'mqtt' | 'mqtts' | 'ws' | 'wss',
+    // An IPv6 address stands in brackets in a URL, and nowhere else.
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    ...(port === '' ? {} : { port: Number(port) }),
+    path: `${pathname === '' ? '/' : pathname}${search}`,
   };
 }
 

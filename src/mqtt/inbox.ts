@@ -32,7 +32,6 @@ export interface InboxOptions {
   response_topics: readonly string[];
   /** What a request that says nothing gets. */
   defaults: Omit<SamplingOptions, 'seed'> & {
-    max_tokens: number | null;
     stream: boolean;
     deadline_ms: number | null;
     system_prompt: string | null;
@@ -101,7 +100,7 @@ function completeRequest(
     messages: needsSystem
       ? [{ role: 'system', content: defaults.system_prompt ?? '' }, ...messages]
       : messages,
-    max_tokens: wire.max_tokens ?? defaults.max_tokens,
+    max_tokens: wire.max_tokens ?? null,
     sampling: {
       temperature: wire.temperature ?? defaults.temperature,
       top_k: wire.top_k ?? defaults.top_k,

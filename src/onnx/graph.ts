@@ -1,7 +1,15 @@
 import { ProtobufWriter } from './protobuf.ts';
 
 /** Element types by their numbers in `TensorProto.DataType`. */
-const elementTypes = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
+export const elementTypes = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+} as const;
 
 export type ElementType = keyof typeof elementTypes;
 

@@ -12,7 +12,7 @@ test('[SLMD-REQ-1] text that does not start with { is a bare prompt, whatever el
     assert.ok(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32);
     assert.deepEqual(
       [request.max_tokens, request.stop, request.stream, request.priority],
-      [512, [], true, 'normal'],
+      [null, [], true, 'normal'],
     );
     assert.deepEqual([request.metadata, request.deadline_at, request.reply_to], [null, null, null]);
   }

@@ -6,7 +6,6 @@ export const inbox: InboxOptions = {
   payload_bytes_max: 4096,
   response_topics: ['slmd/+/response/#'],
   defaults: {
-    max_tokens: 512,
     temperature: 0,
     top_k: 40,
     top_p: 1,

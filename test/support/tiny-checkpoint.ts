@@ -18,6 +18,8 @@ export interface TinyCheckpointOptions {
   bias?: boolean;
   dtype?: WeightType;
   shards?: number;
+  /** Gives every matrix [rows, columns] other values. */
+  transform?: (name: string, values: Float32Array, columns: number) => Float32Array;
   /** Fields of `config.json` that replace or follow the usual ones. */
   config?: Record<string, unknown>;
 }
@@ -36,6 +38,7 @@ const defaults = {
   bias: false,
   dtype: 'F32' as WeightType,
   shards: 1,
+  transform: (_name: string, values: Float32Array, _columns: number) => values,
   config: {},
 };
 
@@ -79,7 +82,8 @@ function tinyTensors(tiny: Tiny): Record<string, FileTensor> {
   const random = randomNumbers(tiny.seed);
   const tensors: Record<string, FileTensor> = {};
   const matrix = (name: string, rows: number, columns: number, deviation: number) => {
-    tensors[name] = { shape: [rows, columns], values: randomWeights(random, rows * columns, deviation) };
+    const values = randomWeights(random, rows * columns, deviation);
+    tensors[name] = { shape: [rows, columns], values: tiny.transform(name, values, columns) };
   };
   const linear = (module: string, rows: number, columns: number) => {
     // More than variance-preserving: what layers add outweighs the embedding, so answers vary.

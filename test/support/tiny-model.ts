@@ -30,21 +30,22 @@ export async function makeTinyModel(
 }
 
 const cache = new Map<string, Promise<string>>();
+const made: string[] = [];
+process.once('exit', () => {
+  for (const dir of made) rmSync(dir, { recursive: true, force: true });
+});
 
 /** As `makeTinyModel`, in a temporary directory that callers with the same options share: do not write to it. */
 export function tinyModelDir(options: TinyModelOptions = {}): Promise<string> {
   const key = JSON.stringify(options);
-  let made = cache.get(key);
-  if (made === undefined) {
-    made = build(options);
-    cache.set(key, made);
-  }
-  return made;
+  const known = cache.get(key) ?? build(options);
+  cache.set(key, known);
+  return known;
 }
 
 async function build(options: TinyModelOptions): Promise<string> {
   const parent = mkdtempSync(join(tmpdir(), 'slmd-tiny-model-'));
-  process.once('exit', () => rmSync(parent, { recursive: true, force: true }));
+  made.push(parent);
   const dir = join(parent, 'tiny');
   await makeTinyModel(dir, options);
   return dir;

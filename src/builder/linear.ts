@@ -1,0 +1,46 @@
+import type { GraphBuilder } from '../onnx/graph.ts';
+import type { Architecture } from './config.ts';
+import type { DecoderOptions } from './decoder.ts';
+import { project } from './matrix-nodes.ts';
+import type { MatrixPart, WeightStore } from './weights.ts';
+
+/** What every block of a decoder works with. */
+export interface Blocks {
+  graph: GraphBuilder;
+  weights: WeightStore;
+  architecture: Architecture;
+  options: DecoderOptions;
+}
+
+/**
+ * Linear layers that share an input, as one matrix: input [B, S, columns] → [B, S, sum of rows].
+ *
+ * @param parts the layers' modules, each with a `weight` and, if `hasBias`, a `bias`
+ */
+export async function linear(
+  { graph, weights, options }: Blocks,
+  name: string,
+  parts: readonly MatrixPart[],
+  columns: number,
+  input: string,
+  hasBias: boolean,
+): Promise<string> {
+  const matrixParts = parts.map(({ tensor, rows }) => ({ tensor: `${tensor}.weight`, rows }));
+  const matrix = await weights.matrix(name, matrixParts, columns, options.format);
+  const bias = hasBias ? await joinedBias(weights, parts, matrix.rows) : undefined;
+  return project(graph, input, matrix, `${name}.output`, options.accuracyLevel, bias);
+}
+
+async function joinedBias(
+  weights: WeightStore,
+  parts: readonly MatrixPart[],
+  length: number,
+): Promise<Float32Array> {
+  const bias = new Float32Array(length);
+  let at = 0;
+  for (const { tensor, rows } of parts) {
+    bias.set(await weights.vector(`${tensor}.bias`, rows), at);
+    at += rows;
+  }
+  return bias;
+}

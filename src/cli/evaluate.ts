@@ -1,0 +1,74 @@
+import { openEngine } from '../engine/engine.ts';
+import type { EngineInfo } from '../ipc/messages.ts';
+
+/** A question and the one answer that counts. */
+export interface Example {
+  prompt: string;
+  expected: string;
+  kind: string;
+}
+
+export interface Tally {
+  asked: number;
+  exact: number;
+}
+
+export interface Evaluation {
+  info: EngineInfo;
+  all: Tally;
+  by_kind: Record<string, Tally>;
+  /** Questions whose answer was another, in their order. */
+  missed: { example: Example; answer: string }[];
+}
+
+export interface EvaluateOptions {
+  threads: number;
+  /** Answers longer than this are wrong in any case. */
+  max_tokens: number;
+  onProgress?(done: number, total: number): void;
+}
+
+const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
+
+/**
+ * Asks a model every question, greedily and each on its own, through the engine that also serves
+ * prompts. An answer counts where it equals the expected one, character for character.
+ */
+export async function evaluate(
+  modelDir: string,
+  examples: readonly Example[],
+  { threads, max_tokens, onProgress }: EvaluateOptions,
+): Promise<Evaluation> {
+  const engine = await openEngine(modelDir, {
+    threads,
+    prefill_chunk_tokens: 128,
+    context_length_max: 4096,
+    max_tokens_default: null,
+  });
+  const evaluation: Evaluation = { info: engine.info, all: tally(), by_kind: {}, missed: [] };
+  try {
+    for (const [i, example] of examples.entries()) {
+      const messages = [{ role: 'user' as const, content: example.prompt }];
+      const { text } = await engine.generate({ messages, max_tokens, sampling: greedy, stop: [] });
+      evaluation.by_kind[example.kind] ??= tally();
+      for (const count of [evaluation.all, evaluation.by_kind[example.kind]!]) {
+        count.asked++;
+        if (text === example.expected) count.exact++;
+      }
+      if (text !== example.expected) evaluation.missed.push({ example, answer: text });
+      onProgress?.(i + 1, examples.length);
+    }
+  } finally {
+    await engine.close();
+  }
+  return evaluation;
+}
+
+/** Exact matches, in percent. */
+export function percent({ exact, asked }: Tally): number {
+  return asked === 0 ? 0 : (100 * exact) / asked;
+}
+
+function tally(): Tally {
+  return { asked: 0, exact: 0 };
+}

@@ -1,0 +1,76 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BuildOptions, buildModel } from '../builder/build-model.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
+import { Progress } from './progress.ts';
+
+export const buildUsage = `slmd model build <checkpoint> --out <dir> [options]
+
+Turns a Llama-architecture checkpoint (config.json, safetensors, tokenizer.json) into a model directory.
+
+  --out <dir>            where to; must not exist
+  --quantization <q>     int4 (default), int8 or float32
+  --block-size <n>       weights that share a scale: 32 (default), 64 or 128
+  --head-bits <n>        4 or 8, where the head should differ from the layers
+  --accuracy-level <n>   4 (default) computes with int8 activations, 0 in float32
+  --context-length <n>   tokens of prompt plus completion (default: what the model was trained for)
+  --logits <which>       last (default) or all positions, for measuring
+  --id <name>            the model's name in info and results
+  --force                replaces a model that is already there`;
+
+export async function modelBuild(args: string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      out: { type: 'string' },
+      quantization: { type: 'string' },
+      'block-size': { type: 'string' },
+      'head-bits': { type: 'string' },
+      'accuracy-level': { type: 'string' },
+      'context-length': { type: 'string' },
+      logits: { type: 'string' },
+      id: { type: 'string' },
+      force: { type: 'boolean', default: false },
+    },
+  });
+  const [checkpoint] = positionals;
+  if (checkpoint === undefined || positionals.length > 1 || values.out === undefined)
+    throw new CommandError(exitCodes.usage, `one checkpoint and --out are needed\n\n${buildUsage}`);
+
+  const progress = new Progress('building');
+  // What the values may be, the builder knows: it refuses others by name.
+  const options = {
+    ...given('quantization', values.quantization),
+    ...given('blockSize', number(values['block-size'])),
+    ...given('headBits', number(values['head-bits'])),
+    ...given('accuracyLevel', number(values['accuracy-level'])),
+    ...given('contextLength', number(values['context-length'])),
+    ...given('logits', values.logits),
+    ...given('id', values.id),
+    force: values.force,
+    onProgress: ({ bytesDone, bytesTotal }) => progress.report(bytesDone, bytesTotal),
+  } as BuildOptions;
+  try {
+    const manifest = await buildModel(resolve(checkpoint), resolve(values.out), options);
+    progress.end();
+    const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
+    console.log(
+      `${manifest.id}: ${(manifest.parameters / 1e6).toFixed(2)} M parameters, ${(bytes / 1e6).toFixed(1)} MB, in ${values.out}`,
+    );
+  } catch (error) {
+    progress.end();
+    if (error instanceof SlmdError)
+      throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
+    throw error;
+  }
+}
+
+function given(name: string, value: string | number | undefined): object {
+  return value === undefined ? {} : { [name]: value };
+}
+
+function number(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}

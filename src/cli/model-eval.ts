@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { SlmdError } from '../lib/errors.ts';
+import { type Evaluation, type Example, evaluate, percent } from './evaluate.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
+import { Progress } from './progress.ts';
+
+export const evalUsage = `slmd model eval <model> --data <file.jsonl> [options]
+
+Asks a model every question of a file, greedily, through the engine, and counts exact answers.
+
+  --data <file>      lines of {"prompt": "…", "expected": "…", "kind": "…"}; kind is optional
+  --show <n>         prints the first n questions that were answered otherwise
+  --min <percent>    exit code 1 where fewer answers are exact
+  --max-tokens <n>   default 128
+  --threads <n>      default: the engine chooses
+  --json             prints the evaluation as JSON`;
+
+const exampleSchema = z.object({ prompt: z.string(), expected: z.string(), kind: z.string().default('all') });
+
+export async function modelEval(args: string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      data: { type: 'string' },
+      show: { type: 'string', default: '0' },
+      min: { type: 'string', default: '0' },
+      'max-tokens': { type: 'string', default: '128' },
+      threads: { type: 'string', default: '0' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const [model] = positionals;
+  if (model === undefined || positionals.length > 1 || values.data === undefined)
+    throw new CommandError(exitCodes.usage, `one model and --data are needed\n\n${evalUsage}`);
+
+  const examples = readExamples(values.data);
+  const progress = new Progress('asking');
+  const evaluation = await evaluate(resolve(model), examples, {
+    threads: Number(values.threads),
+    max_tokens: Number(values['max-tokens']),
+    onProgress: (done, total) => progress.report(done, total),
+  }).catch((error: unknown) => {
+    if (error instanceof SlmdError)
+      throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
+    throw error;
+  });
+  progress.end();
+  if (values.json) console.log(JSON.stringify(evaluation, null, 2));
+  else show(evaluation, Number(values.show));
+  if (percent(evaluation.all) < Number(values.min))
+    throw new CommandError(
+      exitCodes.failed,
+      `${percent(evaluation.all).toFixed(2)} % is under ${values.min} %`,
+    );
+}
+
+function readExamples(file: string): Example[] {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    throw new CommandError(exitCodes.failed, `${file} cannot be read`);
+  }
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  return lines.map((line, i) => {
+    try {
+      return exampleSchema.parse(JSON.parse(line));
+    } catch {
+      throw new CommandError(exitCodes.failed, `${file}:${i + 1} is not a question`);
+    }
+  });
+}
+
+function show({ info, all, by_kind, missed }: Evaluation, misses: number): void {
+  console.log(`${info.model.id} (${info.model.quantization})`);
+  for (const [kind, tally] of [...Object.entries(by_kind), ['all', all] as const])
+    console.log(
+      `  ${kind.padEnd(12)} ${String(tally.exact).padStart(5)} of ${tally.asked}  ${percent(tally).toFixed(2)} %`,
+    );
+  for (const { example, answer } of missed.slice(0, misses))
+    console.log(`\n  asked     ${example.prompt}\n  expected  ${example.expected}\n  answered  ${answer}`);
+}

@@ -1,0 +1,97 @@
+import type { EngineInfo, EngineOptions } from '../ipc/messages.ts';
+import { monotonicMs } from '../lib/clock.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
+import { quantizationName } from '../model/manifest.ts';
+import { type OpenedDecoder, openDecoder, runtimeVersion } from '../onnx/runtime.ts';
+import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
+
+/** A loaded model that answers requests, one at a time. */
+export interface Engine {
+  readonly info: EngineInfo;
+  /** See `generate.ts`. */
+  generate(request: GenerateRequest, events?: GenerationEvents, signal?: AbortSignal): Promise<Generation>;
+  /** Gives the model's memory back; after the last generation is over. */
+  close(): Promise<void>;
+}
+
+/**
+ * Loads a model directory into this process.
+ *
+ * @throws {SlmdError<ModelErrorCode>} naming the file
+ */
+export async function openEngine(modelDir: string, options: EngineOptions): Promise<Engine> {
+  const started = monotonicMs();
+  const directory = await readModelDirectory(modelDir);
+  const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
+  const { decoder, threads } = await open(directory, options.threads, contextLength);
+  try {
+    await checkFirstRun(decoder, directory);
+  } catch (thrown) {
+    await decoder.dispose();
+    throw thrown;
+  }
+  const model = {
+    ...directory,
+    decoder,
+    prefillChunkTokens: options.prefill_chunk_tokens,
+    maxTokensDefault: options.max_tokens_default,
+  };
+  return {
+    info: describe(directory, contextLength, threads, monotonicMs() - started),
+    generate: (request, events = {}, signal = new AbortController().signal) =>
+      generate(model, request, events, signal),
+    close: () => decoder.dispose(),
+  };
+}
+
+async function open(
+  directory: ModelDirectory,
+  threads: number,
+  contextLength: number,
+): Promise<OpenedDecoder> {
+  try {
+    return await openDecoder(directory.graphPath, { threads, contextLength });
+  } catch (thrown) {
+    throw unusable(directory, messageOf(thrown));
+  }
+}
+
+/** A graph can load and still compute nonsense: the first answer is looked at before anybody asks. */
+async function checkFirstRun(decoder: OpenedDecoder['decoder'], directory: ModelDirectory): Promise<void> {
+  const { vocabulary_size } = directory.manifest.geometry;
+  if (decoder.vocabularySize !== vocabulary_size) {
+    throw unusable(
+      directory,
+      `it has ${decoder.vocabularySize} logits and the manifest says ${vocabulary_size}`,
+    );
+  }
+  const logits = await decoder.forward([0]).catch((thrown: unknown) => {
+    throw unusable(directory, messageOf(thrown));
+  });
+  if (!logits.every(Number.isFinite)) throw unusable(directory, 'its logits are not finite');
+  decoder.reset();
+}
+
+function describe(
+  { manifest, sha256 }: ModelDirectory,
+  contextLength: number,
+  threads: number,
+  loadMs: number,
+): EngineInfo {
+  return {
+    engine: { ...runtimeVersion(), threads },
+    model: {
+      id: manifest.id,
+      sha256,
+      quantization: quantizationName(manifest.quantization),
+      context_length: contextLength,
+      parameters: manifest.parameters,
+    },
+    load_ms: loadMs,
+  };
+}
+
+function unusable({ graphPath }: ModelDirectory, reason: string): SlmdError<ModelErrorCode> {
+  return new SlmdError('model_invalid', `${graphPath} cannot be used: ${reason}`);
+}

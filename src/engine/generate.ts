@@ -1,0 +1,170 @@
+/** The story of one generation: render → tokenize → prefill in chunks → decode → stop → done. */
+
+import { setImmediate } from 'node:timers/promises';
+import type { DoneMessage, FinishReason, GenerateMessage, Stamps } from '../ipc/messages.ts';
+import { monotonicMs } from '../lib/clock.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import type { ModelDirectory } from '../model/directory.ts';
+import { encodeConversation } from '../model/prompt.ts';
+import type { Decoder } from '../onnx/decoder.ts';
+import { Answer } from './answer.ts';
+import { Sampler } from './sampler.ts';
+
+/** What a generation needs of a loaded model. */
+export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 'stopIds'> & {
+  decoder: Decoder;
+  prefillChunkTokens: number;
+  /** For a request that names no `max_tokens`. */
+  maxTokensDefault: number | null;
+};
+
+export type GenerateRequest = Omit<GenerateMessage, 'type' | 'key'>;
+export type Generation = Omit<DoneMessage, 'type' | 'key'>;
+
+/** What happens on the way; both are called in order and may be left out. */
+export interface GenerationEvents {
+  onProgress?: (prefilledTokens: number, promptTokens: number) => void;
+  /** Once for each token, also when its text still waits for more; the texts together are the answer. */
+  onTokens?: (text: string, completionTokens: number) => void;
+}
+
+/**
+ * Answers a request. Never more than one at a time for one decoder.
+ *
+ * `completion_tokens` counts every token that the model chose, the one that ended the answer included.
+ *
+ * @param signal ends the generation within one prefill chunk or one token, with reason `cancelled`
+ * @throws {SlmdError} `prompt_too_long`, `invalid_request`, or `engine_failed` when the model cannot be run
+ */
+export async function generate(
+  model: GenerationModel,
+  request: GenerateRequest,
+  events: GenerationEvents,
+  signal: AbortSignal,
+): Promise<Generation> {
+  const { decoder, tokenizer, template } = model;
+  const started_at = monotonicMs();
+  const prompt = encodeConversation(request.messages, tokenizer, template);
+  const maxTokens = completionTokensMax(prompt.length, request.max_tokens, model);
+  const tokenized_at = monotonicMs();
+  const answer = new Answer(tokenizer, request.stop);
+  try {
+    const logits = await prefill(model, prompt, events, signal);
+    const decoded =
+      logits === undefined
+        ? cancelledBeforeFirstToken()
+        : await decode(
+            model,
+            new Sampler(request.sampling, prompt),
+            answer,
+            logits,
+            maxTokens,
+            events,
+            signal,
+          );
+    const { completion_tokens, finish_reason, first_token_at, last_token_at } = decoded;
+    return {
+      text: answer.text,
+      finish_reason,
+      usage: { prompt_tokens: prompt.length, cached_tokens: 0, completion_tokens },
+      stamps: { started_at, tokenized_at, first_token_at, last_token_at },
+    };
+  } finally {
+    decoder.reset();
+  }
+}
+
+/** What was asked for must fit; what was not asked for is made to. */
+function completionTokensMax(
+  promptTokens: number,
+  asked: number | null,
+  { decoder: { contextLength }, maxTokensDefault }: GenerationModel,
+): number {
+  const needed = promptTokens + (asked ?? 1);
+  const left = contextLength - promptTokens;
+  if (needed <= contextLength) return asked ?? Math.min(left, maxTokensDefault ?? left);
+  throw new SlmdError(
+    'prompt_too_long',
+    `${promptTokens} prompt tokens and ${asked ?? 1} for the answer are more than the context of ${contextLength}`,
+  );
+}
+
+/** Runs the prompt through the model and returns the last token's logits; undefined when cancelled. */
+async function prefill(
+  { decoder, prefillChunkTokens }: GenerationModel,
+  prompt: readonly number[],
+  events: GenerationEvents,
+  signal: AbortSignal,
+): Promise<Float32Array | undefined> {
+  let logits: Float32Array | undefined;
+  for (let start = 0; start < prompt.length; start += prefillChunkTokens) {
+    const end = Math.min(start + prefillChunkTokens, prompt.length);
+    logits = await nextLogits(decoder, prompt.slice(start, end), signal);
+    if (logits === undefined) return undefined;
+    events.onProgress?.(end, prompt.length);
+  }
+  return logits;
+}
+
+type Decoded = Pick<Stamps, 'first_token_at' | 'last_token_at'> & {
+  completion_tokens: number;
+  finish_reason: FinishReason;
+};
+
+async function decode(
+  { decoder, stopIds }: GenerationModel,
+  sampler: Sampler,
+  answer: Answer,
+  firstLogits: Float32Array,
+  maxTokens: number,
+  events: GenerationEvents,
+  signal: AbortSignal,
+): Promise<Decoded> {
+  let logits: Float32Array | undefined = firstLogits;
+  let first_token_at = 0;
+  for (let completion_tokens = 1; ; completion_tokens++) {
+    const id = sampler.next(logits);
+    const last_token_at = monotonicMs();
+    if (completion_tokens === 1) first_token_at = last_token_at;
+    let text = stopIds.has(id) ? '' : answer.push(id);
+    let finish_reason: FinishReason | undefined;
+    if (stopIds.has(id) || answer.stopped) finish_reason = 'stop';
+    else if (completion_tokens === maxTokens) finish_reason = 'length';
+    if (finish_reason !== undefined) text += answer.end();
+    events.onTokens?.(text, completion_tokens);
+    if (finish_reason === undefined) {
+      logits = await nextLogits(decoder, [id], signal);
+      if (logits !== undefined) continue;
+      finish_reason = 'cancelled';
+      const rest = answer.end();
+      if (rest !== '') events.onTokens?.(rest, completion_tokens);
+    }
+    return { completion_tokens, finish_reason, first_token_at, last_token_at };
+  }
+}
+
+/**
+ * The logits after these tokens; undefined when the generation was cancelled.
+ *
+ * A run holds the thread until it is over. The turn of the event loop before it lets a cancel in.
+ */
+async function nextLogits(
+  decoder: Decoder,
+  ids: readonly number[],
+  signal: AbortSignal,
+): Promise<Float32Array | undefined> {
+  await setImmediate();
+  if (signal.aborted) return undefined;
+  try {
+    return await decoder.forward(ids);
+  } catch (thrown) {
+    throw new SlmdError('engine_failed', `the model could not be run: ${messageOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}
+
+function cancelledBeforeFirstToken(): Decoded {
+  const now = monotonicMs();
+  return { completion_tokens: 0, finish_reason: 'cancelled', first_token_at: now, last_token_at: now };
+}

@@ -1,0 +1,102 @@
+/**
+ * The engine process: what the daemon starts with an IPC channel (`serialization: 'advanced'`).
+ *
+ * It loads one model, then answers one generation at a time; the daemon queues. Prompts and answers go
+ * through the channel only: nothing of them is ever written to standard error.
+ *
+ * INVARIANTS
+ * - `load` is answered once, by `ready` or `load_failed`; each `generate` once, by `done` or `failed`
+ * - at most one generation runs, and every message of a key comes before its `done` or `failed`
+ * - without a parent there is no engine: it exits when the channel closes
+ */
+
+import type { FailedMessage, FromEngine, GenerateMessage, LoadMessage, ToEngine } from '../ipc/messages.ts';
+import { parseToEngine } from '../ipc/to-engine.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import { type Engine, openEngine } from './engine.ts';
+
+let loading = false;
+let engine: Engine | undefined;
+let running: { key: number; abort: AbortController } | undefined;
+
+function onMessage(raw: unknown): void {
+  const received = parseToEngine(raw);
+  if (received.kind === 'message') handle(received.message);
+  else if (received.kind === 'invalid_generate') fail(received.key, 'invalid_request', received.reason);
+  else console.error(`slmd engine: a message was dropped: ${received.reason}`);
+}
+
+function handle(message: ToEngine): void {
+  if (message.type === 'load') void load(message);
+  else if (message.type === 'generate') void run(message);
+  else if (running?.key === message.key) running.abort.abort();
+}
+
+async function load({ model_dir, options }: LoadMessage): Promise<void> {
+  if (loading) {
+    console.error('slmd engine: a second load was dropped');
+    return;
+  }
+  loading = true;
+  try {
+    engine = await openEngine(model_dir, options);
+    send({ type: 'ready', info: engine.info });
+  } catch (thrown) {
+    const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';
+    send({ type: 'load_failed', code, message: messageOf(thrown) });
+  }
+}
+
+async function run({ type: _type, key, ...request }: GenerateMessage): Promise<void> {
+  if (engine === undefined) return fail(key, 'engine_failed', 'no model is loaded');
+  if (running !== undefined) return fail(key, 'engine_failed', 'another generation is running');
+  const abort = new AbortController();
+  running = { key, abort };
+  const events = {
+    onProgress: (prefilled_tokens: number, prompt_tokens: number) =>
+      send({ type: 'progress', key, prefilled_tokens, prompt_tokens }),
+    onTokens: (text: string, completion_tokens: number) =>
+      send({ type: 'tokens', key, text, completion_tokens }),
+  };
+  try {
+    const generation = await engine.generate(request, events, abort.signal);
+    running = undefined;
+    send({ type: 'done', key, ...generation });
+  } catch (thrown) {
+    running = undefined;
+    failWith(key, thrown);
+  }
+}
+
+function failWith(key: number, thrown: unknown): void {
+  if (!(thrown instanceof SlmdError)) {
+    // A message that we did not write may quote the prompt; where it came from is enough to find it.
+    const error = thrown instanceof Error ? thrown : new Error();
+    const [place] = error.stack?.match(/^ {4}at .*$/m) ?? [];
+    console.error(`slmd engine: ${error.name} in a generation${place ?? ''}`);
+    fail(key, 'engine_failed', `the engine failed with a ${error.name}`);
+  } else if (thrown.code === 'prompt_too_long' || thrown.code === 'invalid_request') {
+    fail(key, thrown.code, thrown.message);
+  } else {
+    fail(key, 'engine_failed', thrown.message);
+  }
+}
+
+function fail(key: number, code: FailedMessage['code'], message: string): void {
+  send({ type: 'failed', key, code, message });
+}
+
+function send(message: FromEngine): void {
+  // A parent that is gone hears nothing; `disconnect` follows, and an unheard error would end us first.
+  if (process.connected) process.send!(message, undefined, undefined, () => undefined);
+}
+
+if (process.send === undefined) {
+  console.error('slmd engine: this program is started by slmd and speaks to it only');
+  process.exitCode = 64;
+} else {
+  process.on('message', onMessage);
+  process.on('disconnect', () => process.exit());
+  // Ctrl-C reaches the whole terminal group; it is the daemon's to decide what becomes of the engine.
+  process.on('SIGINT', () => {});
+}

@@ -1,0 +1,9 @@
+/** A process that builds one model, and prints by how many bytes that raised its peak memory. */
+
+import { buildModel } from '../../src/builder/build-model.ts';
+import { residentPeakBytes } from './vm-high-water.ts';
+
+const [checkpoint, outDir, quantization] = process.argv.slice(2);
+const before = residentPeakBytes();
+await buildModel(checkpoint!, outDir!, { quantization: quantization as 'int4' | 'float32' });
+console.log(residentPeakBytes() - before);
