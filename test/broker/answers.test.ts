@@ -131,11 +131,17 @@ onEachBroker('a device answers', (kind) => {
   });
 
   test('[SLMD-REQ-8] a prompt that does not fit with its max_tokens ends with prompt_too_long', async () => {
-    const { status, error } = await requester.ask({
-      prompt: 'echo hello',
-      max_tokens: fakeModel.context_length,
-    });
+    const request = { prompt: 'echo hello', max_tokens: fakeModel.context_length };
+    const { status, error } = await requester.ask(request);
     assert.deepEqual([status, error?.code, error?.retryable], ['error', 'prompt_too_long', false]);
+  });
+
+  test('[SLMD-REQ-8] without max_tokens the default bounds an answer, and gives way to the context', async () => {
+    const words = (count: number) => `echo${' word'.repeat(count)}`;
+    const bounded = await requester.ask(words(600));
+    assert.deepEqual([bounded.finish_reason, bounded.usage?.completion_tokens], ['length', 512]);
+    const squeezed = await requester.ask(words(fakeModel.context_length - 11));
+    assert.deepEqual([squeezed.finish_reason, squeezed.usage?.completion_tokens], ['length', 10]);
   });
 
   test('[SLMD-RES-2] an engine that reports an error ends this request and answers the next', async () => {
