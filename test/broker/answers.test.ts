@@ -106,6 +106,18 @@ onEachBroker('a device answers', (kind) => {
     assert.ok(pieces.length < 30, 'later tokens are gathered');
   });
 
+  test('[SLMD-TOK-1] an engine that is faster than 75 ms is sent on in pieces of 512 characters', async () => {
+    const id = await requester.send('long 5000');
+    const { text } = await requester.result(id);
+    const lengths = requester.tokens(id).map((piece) => piece.text.length);
+    assert.equal(
+      lengths.reduce((sum, length) => sum + length, 0),
+      text.length,
+    );
+    assert.ok(lengths.length >= 9 && lengths.length <= 13, `${lengths}`);
+    assert.ok(Math.max(...lengths) < 600, `${lengths}`);
+  });
+
   test('[SLMD-TOK-1] a request with stream: false has no pieces, only its result', async () => {
     const id = await requester.send({ prompt: 'echo hello', stream: false });
     assert.equal((await requester.result(id)).text, 'hello');
