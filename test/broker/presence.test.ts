@@ -4,6 +4,7 @@ import type { Status } from '../../src/contract/status.ts';
 import { onEachBroker } from '../support/brokers.ts';
 import { startDaemonProcess } from '../support/daemon.ts';
 import { fakeModel } from '../support/fake-engine.ts';
+import { parsed } from '../support/requester.ts';
 import { Stage } from '../support/stage.ts';
 
 onEachBroker('a device says what it is', (kind) => {
@@ -76,7 +77,7 @@ onEachBroker('a device says what it is', (kind) => {
     const will = await requester.status(({ state }) => state === 'offline');
     assert.deepEqual(will, { state: 'offline', boot, why: 'connection lost' });
     const late = await stage.requester({ url: broker.url, version: kind.version });
-    assert.ok((await late.on('slmd/kitchen/status')).retain);
+    assert.deepEqual(parsed(await late.on('slmd/kitchen/status')), will, 'the will is retained');
 
     const since = requester.heard.mark;
     stage.add(startDaemonProcess({ url: broker.url, settings }));
