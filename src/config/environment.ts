@@ -35,7 +35,7 @@ export type Settings = { [name: string]: unknown };
 
 interface Leaf {
   path: string[];
-  /** Whether the setting is a text, or one of several: then `5.0` is not a number. */
+  /** Whether the setting is a text: then `123` is not a number, and the protocol `5.0` is not 5. */
   text: boolean;
 }
 

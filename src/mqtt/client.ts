@@ -56,6 +56,14 @@ export interface BrokerLimits {
   receive_maximum: number;
 }
 
+/** How large a payload may be on a topic: the broker ends the connection for a packet above its maximum. */
+export function payloadBytesMax(
+  { packet_bytes_max }: Pick<BrokerLimits, 'packet_bytes_max'>,
+  topic: string,
+): number {
+  return packet_bytes_max - Buffer.byteLength(topic) - packetOverheadBytes;
+}
+
 /**
  * One network connection to a broker, from CONNACK to its end. It is never reopened.
  *
@@ -156,11 +164,6 @@ export class Connection {
     return this.#whileOpen(this.#client.unsubscribeAsync(topics));
   }
 
-  /** How large a payload may be on a topic: the broker ends the connection for a packet above its maximum. */
-  payloadBytesMax(topic: string): number {
-    return this.limits.packet_bytes_max - Buffer.byteLength(topic) - packetOverheadBytes;
-  }
-
   /**
    * Publishes and, for QoS 1, waits for the PUBACK. What is larger than the broker's packets is not sent.
    *
@@ -168,7 +171,7 @@ export class Connection {
    * @throws when the connection ends first: the message may or may not have arrived
    */
   async publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
-    if (Buffer.byteLength(payload) > this.payloadBytesMax(topic)) return reasonCodes.packetTooLarge;
+    if (Buffer.byteLength(payload) > payloadBytesMax(this.limits, topic)) return reasonCodes.packetTooLarge;
     try {
       const publishing = this.#client.publishAsync(topic, payload, {
         qos: options.qos,

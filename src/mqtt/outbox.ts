@@ -1,4 +1,4 @@
-import { type Connection, reasonCodes } from './client.ts';
+import { type Connection, payloadBytesMax, reasonCodes } from './client.ts';
 
 /** A message that must reach the broker: it waits here until a PUBACK says so. */
 export interface Parcel {
@@ -101,7 +101,7 @@ export class Outbox {
     this.#pump();
   }
   #fitting(parcel: Parcel, connection: Connection): string {
-    const bytesMax = connection.payloadBytesMax(parcel.topic);
+    const bytesMax = payloadBytesMax(connection.limits, parcel.topic);
     if (Buffer.byteLength(parcel.payload) > bytesMax) return parcel.smaller(bytesMax);
     return (this.#endings.get(parcel) ?? 0) < endingsMax ? parcel.payload : parcel.smaller(null);
   }
