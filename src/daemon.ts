@@ -241,8 +241,8 @@ export class Daemon {
           connect_timeout_ms: mqtt.connect_timeout_ms,
           session_expiry_s: mqtt.session_expiry_s,
           receive_maximum: mqtt.receive_maximum,
-          // A little more than a payload may have, so that a little too much is refused with a code.
-          packet_bytes_max: limits.payload_bytes_max * 2 + 4096,
+          // Far more than a payload may have: a broker drops in silence what is above this bound.
+          packet_bytes_max: limits.payload_bytes_max + inboundSlackBytes,
           will: {
             topic: this.#topics.status,
             payload: JSON.stringify(this.#presence.will),
@@ -306,6 +306,8 @@ export class Daemon {
   }
 }
 
+/** What arrives too large is refused with a code, up to this much too large. */
+const inboundSlackBytes = 16_777_216;
 /** Longer than a prefill chunk takes on the slowest board. */
 const cancelMs = 2000;
 /** A goodbye must not wait for a broker that has stopped listening. */
