@@ -100,7 +100,8 @@ interface Filled {
 
 function fill(pattern: string, intent: Intent, random: Random): Filled {
   const imperative = !pattern.startsWith('~');
-  let core = imperative ? pattern : pattern.slice(1);
+  // The alternatives of a pattern stand between blanks, which "i'd" has none of.
+  let core = (imperative ? pattern : pattern.slice(1)).replace("i 'd ", "i'd ");
   const action: Record<string, string | number> = { action: intent.action };
   const keys: string[] = [];
   let place: Place | undefined;

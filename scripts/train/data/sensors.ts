@@ -69,7 +69,10 @@ export function sensor(random: Random, split: Split, purpose: Purpose): Example 
     const readings = read(random, placed, style === 'prose');
     const { sentence, worst } = judge(readings);
     if (!worst && purpose === 'values') continue;
-    if (worst && keysOf(worst).some((key) => split.isHeldOut(key)) !== (purpose === 'values')) continue;
+    // What is held out stays out of training even where it is in range: else training would teach that
+    // just these readings never matter.
+    const decided = purpose === 'values' ? keysOf(worst!) : readings.flatMap(keysOf);
+    if (decided.some((key) => split.isHeldOut(key)) !== (purpose === 'values')) continue;
     const novel = purpose === 'phrasings';
     const line = placed ? write(readings, style, random, split, novel) : bare(readings, random, split, novel);
     return { prompt: around(line, random, split, novel), expected: sentence, kind: 'sensor' };
@@ -91,9 +94,9 @@ function read(random: Random, placed: boolean, many: boolean): Reading[] {
   ]);
   // How likely each reading is to be out of range: lines where all is well must be common too.
   const trouble = random.weighted([
-    [0, 24],
-    [0.35, 50],
-    [0.85, 26],
+    [0, 14],
+    [0.4, 52],
+    [0.85, 34],
   ]);
   const fewRooms = random.shuffle(rooms.filter((room) => !room.outdoors || room.name === 'garden'));
   const around = fewRooms.slice(0, random.integer(1, 4));
