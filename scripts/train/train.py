@@ -49,8 +49,7 @@ def main():
     if options.start:
         tokenizer = Tokenizer.from_file(str(options.start / "tokenizer.json"))
     else:
-        texts = (text for line in train_lines[:TOKENIZER_LINES] for text in (line["prompt"], line["expected"]))
-        tokenizer = train_tokenizer(texts, shape.vocab_size)
+        tokenizer = train_tokenizer(train_lines[:TOKENIZER_LINES], shape.vocab_size)
     pairs = encode_lines(tokenizer, train_lines)
     held_out = {name: encode_lines(tokenizer, lines) for name, lines in splits.items()}
     del train_lines

@@ -81,7 +81,7 @@ export function command(random: Random, split: Split, purpose: Purpose): Example
     const novelty = purpose === 'phrasings' ? 0.3 : 0;
     const dressed = written.before + dress(written.core, written.imperative, random, split, novelty);
     return {
-      prompt: finish(dressed, random, purpose === 'training' ? 0.1 : 0.04),
+      prompt: finish(dressed, random),
       expected: JSON.stringify(written.action),
       kind: 'command',
     };

@@ -98,17 +98,17 @@ function read(random: Random, placed: boolean, many: boolean): Reading[] {
     [0.4, 52],
     [0.85, 34],
   ]);
-  const fewRooms = random.shuffle(rooms.filter((room) => !room.outdoors || room.name === 'garden'));
-  const around = fewRooms.slice(0, random.integer(1, 4));
+  // One line is of one place under one name: a board has its sensors around it.
+  const { words, ...place } = random.pick(rooms.filter((room) => !room.outdoors || room.name === 'garden'));
+  // A line may write a room as an identifier, where an apostrophe is lost.
+  const room = { ...place, words: [random.pick(words.filter((word) => !word.includes("'")))] };
   const fewQuantities = random.chance(0.3) ? [random.pick(quantities), random.pick(quantities)] : quantities;
   const readings: Reading[] = [];
-  const taken = new Set<string>();
+  const taken = new Set<Quantity>();
   for (let tries = 0; readings.length < count && tries < 40; tries += 1) {
     const quantity = random.chance(0.25) ? 'temperature' : random.pick(fewQuantities);
-    const room = random.pick(around);
-    const key = placed ? `${quantity} ${room.name}` : quantity;
-    if (taken.has(key)) continue;
-    taken.add(key);
+    if (taken.has(quantity)) continue;
+    taken.add(quantity);
     readings.push(measure(quantity, placed ? room : undefined, random.chance(trouble), random));
   }
   return readings;
@@ -130,9 +130,12 @@ function measure(quantity: Quantity, room: Room | undefined, wrong: boolean, ran
       value = between(...gauge.normal, gauge, random);
     }
   }
-  // A line may write a room as an identifier, where an apostrophe is lost.
-  const words = room ? random.pick(room.words.filter((each) => !each.includes("'"))) : '';
-  return { quantity, room: room && { name: room.name, words }, value, shown: show(value, quantity, random) };
+  return {
+    quantity,
+    room: room && { name: room.name, words: room.words[0]! },
+    value,
+    shown: show(value, quantity, random),
+  };
 }
 
 /** From the limit to the end of the scale, or to a point not far from the limit. */
