@@ -13,8 +13,9 @@ import { type Evaluation, type Example, evaluate, percent } from '../src/cli/eva
 import { Progress } from '../src/cli/progress.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
 import { heldOutSets } from './train/data/sets.ts';
-import { seed } from './train/seed.ts';
 
+/** The seed that `scripts/train/train.sh` trains with: it decides what is held out. */
+const seed = 1;
 /** Percent of exact answers that the shipped model must reach, and percentage points it may lose. */
 const gates = { values: 98, phrasings: 90, lost: 1 };
 

@@ -8,7 +8,7 @@ import { MemoryJournal } from './journal/memory-journal.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
-import type { Connection } from './mqtt/client.ts';
+import { type Connection, reasonCodes } from './mqtt/client.ts';
 import type { IncomingMessage } from './mqtt/inbox.ts';
 import { Link } from './mqtt/link.ts';
 import { Outbox } from './mqtt/outbox.ts';
@@ -54,6 +54,8 @@ export class Daemon {
   readonly #service: Service;
   readonly #link: Link;
   #connections = 0;
+  /** What the broker of this connection has refused so far: each is said once. */
+  readonly #refusals = new Set<string>();
 
   constructor({ config, profile, board, log, engine_entry }: DaemonParts) {
     this.#config = config;
@@ -90,12 +92,15 @@ export class Daemon {
   async stop(): Promise<void> {
     this.#log.info('slmd stops');
     this.#presence.drain();
-    await this.#service.drain(this.#config.limits.drain_ms);
+    const drained = this.#service.drain(this.#config.limits.drain_ms);
+    await within(this.#config.limits.drain_ms + cancelMs, drained);
+    // A generation that hears no cancel ends with its engine, and is answered too.
+    await this.#supervisor.stop();
+    await drained;
     if (this.#link.connection !== null) await within(flushMs, this.#outbox.idle());
     await within(flushMs, this.#presence.offline('stopped'));
     await this.#link.stop();
     this.#telemetry.stop();
-    await this.#supervisor.stop();
   }
 
   async #onUp(connection: Connection): Promise<void> {
@@ -103,10 +108,11 @@ export class Daemon {
     const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
     this.#log.info({ broker: this.#config.mqtt.url, protocol }, 'connected');
     if (this.#connections++ > 0) this.#telemetry.counters.mqtt_reconnects++;
+    this.#refusals.clear();
     this.#presence.condition('acl', null);
     await connection.subscribe([probe, prompt, cancel, ack]);
     await this.#presence.born(connection);
-    this.#outbox.use(connection);
+    if (connection.connected) this.#outbox.use(connection);
     const finding = await this.#probe.run(connection);
     if (finding !== null) this.#log.error(finding);
     this.#presence.condition('probe', finding);
@@ -118,8 +124,16 @@ export class Daemon {
   }
 
   #onRefused(topic: string, code: number): void {
-    const why = `the broker refuses publishing to ${topic.split('/').slice(0, -1).join('/')}/… (code ${code}): check its ACL`;
-    this.#log.error({ topic, code }, 'the broker refuses a publish: check its ACL');
+    // Where a topic ends with a request's id, that is for the log alone.
+    const known = Object.values(this.#topics).includes(topic);
+    const place = known ? topic : `${topic.split('/').slice(0, -1).join('/')}/…`;
+    const why =
+      code === reasonCodes.packetTooLarge
+        ? `the broker's packets are too small for ${place}: raise its limit`
+        : `the broker refuses publishing to ${place} (code ${code}): check its ACL`;
+    if (this.#refusals.has(why)) return;
+    this.#refusals.add(why);
+    this.#log.error({ topic, code }, 'the broker refuses a publish');
     this.#presence.condition('acl', why);
   }
 
@@ -227,8 +241,8 @@ export class Daemon {
           connect_timeout_ms: mqtt.connect_timeout_ms,
           session_expiry_s: mqtt.session_expiry_s,
           receive_maximum: mqtt.receive_maximum,
-          // A little more than a payload may have, so that a little too much is refused with a code.
-          packet_bytes_max: limits.payload_bytes_max * 2 + 4096,
+          // Far more than a payload may have: a broker drops in silence what is above this bound.
+          packet_bytes_max: limits.payload_bytes_max + inboundSlackBytes,
           will: {
             topic: this.#topics.status,
             payload: JSON.stringify(this.#presence.will),
@@ -253,7 +267,13 @@ export class Daemon {
     const connection = this.#link.connection;
     if (connection === null) return false;
     // A connection that ends under way reports itself as down.
-    void connection.publish(topic, JSON.stringify(document), { qos }).catch(() => undefined);
+    const publishing = connection.publish(topic, JSON.stringify(document), { qos });
+    void publishing.then(
+      (code) => {
+        if (code >= reasonCodes.failure) this.#onRefused(topic, code);
+      },
+      () => undefined,
+    );
     return true;
   }
 
@@ -286,6 +306,10 @@ export class Daemon {
   }
 }
 
+/** What arrives too large is refused with a code, up to this much too large. */
+const inboundSlackBytes = 16_777_216;
+/** Longer than a prefill chunk takes on the slowest board. */
+const cancelMs = 2000;
 /** A goodbye must not wait for a broker that has stopped listening. */
 const flushMs = 3000;
 

@@ -207,7 +207,8 @@ export class Service {
       payload,
       retain: false,
       ...(traceparent === null ? {} : { user_properties: { traceparent } }),
-      smaller: (bytesMax: number) => JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
+      smaller: (bytesMax: number | null) =>
+        JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
     };
     post.deliver({ ...parcel, topic: topics.result(result.id) });
     if (replyTo !== null) post.deliver({ ...parcel, topic: replyTo.topic, correlation: replyTo.correlation });

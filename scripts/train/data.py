@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,17 +29,41 @@ def read_lines(path):
         return [json.loads(line) for line in file]
 
 
+class Turn(NamedTuple):
+    """Token arrays without any special token."""
+
+    prompt: np.ndarray
+    answer: np.ndarray
+    #: The answer as the tokenizer reads it back in a later prompt: in lower case.
+    answer_read: np.ndarray
+
+
 def encode_lines(tokenizer, lines):
-    """Pairs of token arrays: the prompt and the answer, without any special token."""
-    prompts = tokenizer.encode_batch_fast([line["prompt"] for line in lines], add_special_tokens=False)
-    answers = tokenizer.encode_batch_fast([line["expected"] for line in lines], add_special_tokens=False)
-    return [(np.array(p.ids, np.int16), np.array(a.ids, np.int16)) for p, a in zip(prompts, answers)]
+    prompts = encode(tokenizer, [line["prompt"] for line in lines])
+    read = encode(tokenizer, [line["expected"] for line in lines])
+    normalizer, tokenizer.normalizer = tokenizer.normalizer, None
+    answers = encode(tokenizer, [line["expected"] for line in lines])
+    tokenizer.normalizer = normalizer
+    return [Turn(*arrays) for arrays in zip(prompts, answers, read)]
 
 
-def one_turn(prompt, answer):
-    """Tokens of one turn, and for each of them whether it is part of the answer."""
-    tokens = [USER, *prompt, END, ASSISTANT, *answer, END]
-    return tokens, [False] * (len(prompt) + 3) + [True] * (len(answer) + 1)
+def encode(tokenizer, texts):
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [np.array(encoding.ids, np.int16) for encoding in encodings]
+
+
+def last_turn(turn):
+    """Tokens of the turn to answer, and for each of them whether it is part of the answer."""
+    asked = question(turn.prompt)
+    return [*asked, *turn.answer, END], [False] * len(asked) + [True] * (len(turn.answer) + 1)
+
+
+def question(prompt):
+    return [USER, *prompt, END, ASSISTANT]
+
+
+def earlier_turn(turn):
+    return [USER, *turn.prompt, END, ASSISTANT, *turn.answer_read, END]
 
 
 def conversation(pairs, at, dice, system_messages, longest):
@@ -48,12 +73,12 @@ def conversation(pairs, at, dice, system_messages, longest):
         before = dice.randint(1, 3)
     elif dice.random() < LONG_HISTORY_SHARE:
         before = dice.randint(5, 12)
-    tokens, answers = one_turn(*pairs[at])
+    tokens, answers = last_turn(pairs[at])
     for _ in range(before):
-        earlier, earlier_answers = one_turn(*pairs[dice.randrange(len(pairs))])
+        earlier = earlier_turn(pairs[dice.randrange(len(pairs))])
         if len(earlier) + len(tokens) > longest - 40:
             break
-        tokens, answers = earlier + tokens, earlier_answers + answers
+        tokens, answers = earlier + tokens, [False] * len(earlier) + answers
     if dice.random() < SYSTEM_SHARE:
         system = [SYSTEM, *dice.choice(system_messages), END]
         tokens, answers = system + tokens, [False] * len(system) + answers

@@ -6,7 +6,7 @@ expected tokens before it, so that one pass over the whole text is enough.
 
 import torch
 
-from data import IGNORED, one_turn, pad
+from data import IGNORED, last_turn, pad, question
 
 
 @torch.no_grad()
@@ -16,7 +16,7 @@ def exact_matches(model, pairs, rows=64):
     right = [False] * len(pairs)
     for start in range(0, len(order), rows):
         chunk = order[start : start + rows]
-        turns = [one_turn(*pairs[at]) for at in chunk]
+        turns = [last_turn(pairs[at]) for at in chunk]
         inputs, targets = pad(turns, max(len(tokens) for tokens, _ in turns) - 1)
         best = model.logits(model(inputs)).argmax(-1)
         good = ((best == targets) | (targets == IGNORED)).all(dim=1)
@@ -29,8 +29,7 @@ def exact_matches(model, pairs, rows=64):
 def answer(model, tokenizer, prompt, end, longest=96):
     """A greedy answer, one token at a time; for looking at what a model says."""
     ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-    tokens, _ = one_turn(ids, [])
-    tokens = tokens[:-1]
+    tokens = question(ids)
     start = len(tokens)
     while len(tokens) - start < longest:
         best = int(model.logits(model(torch.tensor([tokens]))[0, -1]).argmax())

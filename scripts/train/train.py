@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
 
 from checkpoint import load_rounded, write_checkpoint
 from data import IGNORED, batches, encode_lines, read_lines
@@ -32,6 +33,7 @@ def arguments():
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="of the embedding and the norms")
     parser.add_argument("--matrix-learning-rate", type=float, default=2e-2, help="of all other matrices")
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from, with its tokenizer")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -44,14 +46,14 @@ def main():
     train_lines = read_lines(options.data / "train.jsonl")
     splits = {name: read_lines(options.data / f"{name}.jsonl") for name in ("held-out-values", "held-out-phrasings")}
     shape = Shape()
-    tokenizer = train_tokenizer(
-        (text for line in train_lines[:TOKENIZER_LINES] for text in (line["prompt"], line["expected"])),
-        shape.vocab_size,
-    )
+    if options.start:
+        tokenizer = Tokenizer.from_file(str(options.start / "tokenizer.json"))
+    else:
+        tokenizer = train_tokenizer(train_lines[:TOKENIZER_LINES], shape.vocab_size)
     pairs = encode_lines(tokenizer, train_lines)
     held_out = {name: encode_lines(tokenizer, lines) for name, lines in splits.items()}
     del train_lines
-    model = Decoder(shape)
+    model = load_rounded(options.start, shape).train() if options.start else Decoder(shape)
     print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {len(pairs):,} lines", flush=True)
 
     train(model, tokenizer, pairs, held_out, options)

@@ -45,10 +45,9 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
 
   const wanted = fromEnv.settings.profile ?? fromFile.profile ?? 'auto';
   const profile = readProfile(String(wanted), sources, problems);
-  const merged = [profile?.settings ?? {}, fromFile, fromEnv.settings].reduce(merge, {});
-  const parsed = configSchema.safeParse(merged);
-  for (const issue of parsed.error?.issues ?? [])
-    problems.push(...problemsOf(issue, sources, fromEnv.settings));
+  const layers = [profile?.settings ?? {}, fromFile, fromEnv.settings] as const;
+  const parsed = configSchema.safeParse(layers.reduce(merge, {}));
+  for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, sources, layers));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const config = structuredClone({ ...parsed.data, device: parsed.data.device ?? deviceFromHost() });
@@ -63,13 +62,22 @@ function readFile(file: string, problems: Problem[]): Settings {
     problems.push({ source: file, path: '', message: 'there is no such file' });
     return {};
   }
-  const document = parseDocument(readFileSync(file, 'utf8'));
-  for (const error of document.errors)
-    problems.push({ source: file, path: '', message: error.message.split('\n')[0] ?? 'is not YAML' });
-  const settings: unknown = document.errors.length > 0 ? {} : (document.toJS() ?? {});
-  if (typeof settings === 'object' && settings !== null && !Array.isArray(settings))
-    return settings as Settings;
-  problems.push({ source: file, path: '', message: 'must be a mapping of settings' });
+  try {
+    const document = parseDocument(readFileSync(file, 'utf8'));
+    // The first line alone: the lines after it repeat what is in the file, which may be a password.
+    for (const error of document.errors)
+      problems.push({ source: file, path: '', message: error.message.split('\n')[0] ?? 'is not YAML' });
+    const settings: unknown = document.errors.length > 0 ? {} : (document.toJS() ?? {});
+    // A section of which every line is commented out is null to YAML.
+    if (isMapping(settings))
+      return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
+    problems.push({ source: file, path: '', message: 'must be a mapping of settings' });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why =
+      code === undefined ? 'has an alias that leads nowhere, or too many' : `cannot be read (${code})`;
+    problems.push({ source: file, path: '', message: why });
+  }
   return {};
 }
 
@@ -89,11 +97,13 @@ function readProfile(
 function readPassword(file: string | null, problems: Problem[]): string | null {
   if (file === null) return null;
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    const password = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    if (password !== '') return password;
+    problems.push({ source: file, path: 'mqtt.password_file', message: 'is empty' });
   } catch {
     problems.push({ source: file, path: 'mqtt.password_file', message: 'cannot be read' });
-    return null;
   }
+  return null;
 }
 
 /** Later settings win, name by name; lists are replaced whole. */
@@ -113,21 +123,30 @@ function isMapping(value: unknown): value is Settings {
 function problemsOf(
   issue: { code: string; path: PropertyKey[]; message: string; keys?: string[] },
   { file }: ConfigSources,
-  env: Settings,
+  [fromProfile, fromFile, fromEnv]: readonly [Settings, Settings, Settings],
 ): Problem[] {
-  const fromEnv = issue.path.reduce<unknown>(
-    (at, name) => (isMapping(at) ? at[String(name)] : undefined),
-    env,
-  );
-  const source =
-    fromEnv === undefined || isMapping(fromEnv) ? (file ?? 'device profile') : variableOf(issue.path);
-  const path = issue.path.map(String).join('.');
-  if (issue.code !== 'unrecognized_keys') return [{ source, path, message: issue.message }];
-  return (issue.keys ?? []).map((key) => ({
-    source,
-    path: path === '' ? key : `${path}.${key}`,
-    message: 'no setting has this name',
-  }));
+  const sourceOf = (path: PropertyKey[]): string => {
+    if (isSet(fromEnv, path)) return variableOf(path.filter((name) => typeof name !== 'number'));
+    if (isSet(fromFile, path)) return file ?? '';
+    return isSet(fromProfile, path) ? 'device profile' : 'default';
+  };
+  const problem = (path: PropertyKey[], message: string): Problem => ({
+    source: sourceOf(path),
+    path: path.map(String).join('.'),
+    message,
+  });
+  if (issue.code !== 'unrecognized_keys') return [problem(issue.path, issue.message)];
+  return (issue.keys ?? []).map((key) => problem([...issue.path, key], 'no setting has this name'));
+}
+
+/** Whether a path leads to a value in these settings, or past one, as into an item of a list. */
+function isSet(settings: Settings, path: PropertyKey[]): boolean {
+  let at: unknown = settings;
+  for (const name of path) {
+    if (!isMapping(at)) return at !== undefined;
+    at = at[String(name)];
+  }
+  return at !== undefined;
 }
 
 /** Paths in a file are meant from where the file is. */
@@ -136,7 +155,7 @@ function anchorPaths(settings: Settings, base: string): void {
   for (const section of [mqtt, model].filter(isMapping))
     for (const name of ['password_file', 'ca_file', 'cert_file', 'key_file', 'dir']) {
       const path = section[name];
-      if (typeof path === 'string') section[name] = resolve(base, path);
+      if (typeof path === 'string' && path !== '') section[name] = resolve(base, path);
     }
 }
 

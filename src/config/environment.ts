@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { configSchema } from './schema.ts';
 
 export interface Problem {
-  /** A file's name or a variable's. */
+  /** A file's name, a variable's, `device profile` or `default`. */
   source: string;
   /** Dotted path of the setting, empty for the whole. */
   path: string;
@@ -35,7 +35,7 @@ export type Settings = { [name: string]: unknown };
 
 interface Leaf {
   path: string[];
-  /** Whether the setting is a text: then `123` is not a number. */
+  /** Whether the setting is a text: then `123` is not a number, and the protocol `5.0` is not 5. */
   text: boolean;
 }
 
@@ -43,7 +43,8 @@ const leaves = new Map<string, Leaf>(leavesOf(configSchema, []).map((leaf) => [v
 
 function leavesOf(schema: z.ZodType, path: string[]): Leaf[] {
   const inner = unwrap(schema);
-  if (!(inner instanceof z.ZodObject)) return [{ path, text: inner instanceof z.ZodString }];
+  if (!(inner instanceof z.ZodObject))
+    return [{ path, text: inner instanceof z.ZodString || inner instanceof z.ZodEnum }];
   return Object.entries(inner.shape).flatMap(([name, field]) =>
     leavesOf(field as z.ZodType, [...path, name]),
   );

@@ -1,10 +1,8 @@
 import { z } from 'zod';
-import { devicePattern, isTopicName, prefixPattern } from '../contract/topics.ts';
+import { devicePattern, isTopicFilter, prefixPattern } from '../contract/topics.ts';
 
 const file = z.string().min(1).nullable().default(null);
-const topicFilter = z
-  .string()
-  .refine((filter) => isTopicName(filter.replaceAll(/[+#]/g, 'x')), 'is not a topic filter');
+const topicFilter = z.string().refine(isTopicFilter, 'is not a topic filter');
 
 /**
  * Everything that can be configured: the types, the defaults and the documentation in one place.
@@ -79,7 +77,10 @@ export const configSchema = z.strictObject({
       .describe(
         'Where a Response Topic may point. Anything else is refused: it would lend the requester this device’s rights.',
       ),
-  }),
+  })
+    .refine(...atMost('reconnect_min_ms', 'reconnect_max_ms'))
+    .refine(...together('cert_file', 'key_file'))
+    .refine(...together('key_file', 'cert_file')),
   model: section({
     dir: file.describe('A model directory. Default: the model that ships with slmd.'),
   }),
@@ -104,7 +105,7 @@ export const configSchema = z.strictObject({
       .max(10)
       .default(3)
       .describe('A prompt that took the engine down this often is refused.'),
-  }),
+  }).refine(...atMost('restart_min_ms', 'restart_max_ms')),
   generation: section({
     system_prompt: z.string().nullable().default(null).describe('For requests that bring no system message.'),
     max_tokens: z.int().min(1).nullable().default(512).describe('null: as much as the context leaves.'),
@@ -136,7 +137,8 @@ export const configSchema = z.strictObject({
       .describe('What waiting prompts may cost in memory.'),
     results_kept_max: z.int().min(1).default(256).describe('Results remembered for a repeated id.'),
     drain_ms: z.int().min(0).default(10_000).describe('How long a stopping device works on.'),
-  }),
+    // What cannot wait at all would be told to come again later, for ever.
+  }).refine(...atMost('payload_bytes_max', 'queue_bytes_max')),
   telemetry: section({
     interval_s: z.number().min(0.1).max(3600).default(10),
     window_s: z.number().min(1).max(86_400).default(300).describe('What the percentiles look back on.'),
@@ -168,4 +170,24 @@ export type Config = DeepReadonly<Parsed & { device: string }>;
 /** A part of the file: absent means its defaults, and a name it does not know is a problem. */
 function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape).prefault({} as never);
+}
+
+type Check = [(section: object) => boolean, { error: string; path: string[]; when(): boolean }];
+
+/** The larger setting of two is at fault. Said beside any other problem of the section, as every problem is. */
+function atMost(smaller: string, larger: string): Check {
+  const inOrder = (section: object) => {
+    const { [smaller]: low, [larger]: high } = section as { [name: string]: unknown };
+    return typeof low !== 'number' || typeof high !== 'number' || low <= high;
+  };
+  return [inOrder, { error: `must be at least ${smaller}`, path: [larger], when: () => true }];
+}
+
+/** A setting that says nothing without another one. */
+function together(name: string, other: string): Check {
+  const complete = (section: object) => {
+    const { [name]: value, [other]: needed } = section as { [name: string]: unknown };
+    return typeof value !== 'string' || typeof needed === 'string';
+  };
+  return [complete, { error: `needs ${other}`, path: [name], when: () => true }];
 }

@@ -71,13 +71,21 @@ export function refused(refusal: Refusal, origin: Origin): Result {
   return withoutWork(refusal, refusal.error, 'rejected', 0, origin);
 }
 
-/** What is said instead of a result that does not fit into the broker's packets. */
-export function tooLarge(result: Result, bytes: number, bytesMax: number): Result {
+/**
+ * What is said instead of a result that does not fit into the broker's packets.
+ *
+ * @param bytesMax what the broker takes, null where it does not say
+ */
+export function tooLarge(result: Result, bytes: number, bytesMax: number | null): Result {
   const error = wireError(
     'result_too_large',
-    `the result has ${bytes} bytes; the broker takes packets of ${bytesMax}`,
+    bytesMax === null
+      ? `the broker ends the connection at a result of ${bytes} bytes`
+      : `the result has ${bytes} bytes; the broker takes ${bytesMax}`,
   );
-  return { ...result, status: 'error', text: '', finish_reason: null, error };
+  const instead = { ...result, status: 'error' as const, text: '', finish_reason: null, error };
+  const fits = Buffer.byteLength(JSON.stringify(instead)) <= (bytesMax ?? Number.POSITIVE_INFINITY);
+  return fits ? instead : { ...instead, metadata: null };
 }
 
 function withoutWork(

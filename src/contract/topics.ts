@@ -54,3 +54,12 @@ export function topicMatches(filter: string, topic: string): boolean {
 export function isTopicName(topic: string): boolean {
   return topic.length > 0 && !/[+#\0]/.test(topic) && Buffer.byteLength(topic) <= 65_535;
 }
+
+/** Whether a text can be subscribed to: `+` is a whole level, `#` the last one (MQTT 5.0 §4.7.1). */
+export function isTopicFilter(filter: string): boolean {
+  const levels = filter.split('/');
+  const names = levels.map((level, i) =>
+    level === '+' || (level === '#' && i === levels.length - 1) ? 'x' : level,
+  );
+  return isTopicName(names.join('/'));
+}

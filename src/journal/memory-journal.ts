@@ -25,11 +25,13 @@ export class MemoryJournal {
 
   /** Resolves when the request would survive. */
   async accept(id: string): Promise<void> {
+    this.forget(id);
     this.#entries.set(id, { state: 'accepted' });
   }
 
   /** Resolves when the result's content is fixed. */
   async finish(id: string, result: string): Promise<void> {
+    this.forget(id);
     this.#entries.delete(id); // Re-inserted at the end: insertion order is the order of forgetting.
     this.#entries.set(id, { state: 'finished', result });
     this.#finished++;

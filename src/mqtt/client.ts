@@ -43,12 +43,25 @@ export const reasonCodes = {
   noMatchingSubscribers: 16,
   failure: 128,
   notAuthorized: 135,
+  packetTooLarge: 149,
 } as const;
+
+const goodbyeMs = 1000;
+/** A topic's length, a packet id and properties, generously. */
+const packetOverheadBytes = 512;
 
 /** What the broker said it can take, from its CONNACK. */
 export interface BrokerLimits {
   packet_bytes_max: number;
   receive_maximum: number;
+}
+
+/** How large a payload may be on a topic: the broker ends the connection for a packet above its maximum. */
+export function payloadBytesMax(
+  { packet_bytes_max }: Pick<BrokerLimits, 'packet_bytes_max'>,
+  topic: string,
+): number {
+  return packet_bytes_max - Buffer.byteLength(topic) - packetOverheadBytes;
 }
 
 /**
@@ -92,11 +105,15 @@ export class Connection {
     });
   }
 
-  /** Resolves at a CONNACK that accepts; throws `ConnectError`. Messages may arrive before it resolves. */
+  /**
+   * Resolves at a CONNACK that accepts; throws `ConnectError`, also when it is aborted before that.
+   * Messages may arrive before it resolves.
+   */
   static open(
     options: ConnectionOptions,
     protocol: ProtocolVersion,
     onMessage: (message: IncomingMessage) => void,
+    signal: AbortSignal,
   ): Promise<Connection> {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     const over = Promise.withResolvers<Trouble | null>();
@@ -127,7 +144,9 @@ export class Connection {
       reject(new ConnectError(ended));
       client.end(true);
     });
-    return promise;
+    const abort = () => client.end(true);
+    signal.addEventListener('abort', abort);
+    return promise.finally(() => signal.removeEventListener('abort', abort));
   }
 
   get connected(): boolean {
@@ -146,12 +165,13 @@ export class Connection {
   }
 
   /**
-   * Publishes and, for QoS 1, waits for the PUBACK.
+   * Publishes and, for QoS 1, waits for the PUBACK. What is larger than the broker's packets is not sent.
    *
    * @returns the reason code, `reasonCodes.success` for QoS 0 and for 3.1.1
    * @throws when the connection ends first: the message may or may not have arrived
    */
   async publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
+    if (Buffer.byteLength(payload) > payloadBytesMax(this.limits, topic)) return reasonCodes.packetTooLarge;
     try {
       const publishing = this.#client.publishAsync(topic, payload, {
         qos: options.qos,
@@ -176,9 +196,14 @@ export class Connection {
     });
   }
 
-  /** Says DISCONNECT, so that the broker does not publish the will. */
+  /**
+   * Says DISCONNECT, so that the broker does not publish the will. A broker that does not listen is
+   * left without a word: MQTT.js would wait for its acknowledgements for ever.
+   */
   async close(): Promise<void> {
-    await this.#client.endAsync(false);
+    const limit = setTimeout(() => this.#client.stream.destroy(), goodbyeMs);
+    await Promise.race([this.#client.endAsync(false), this.closed]);
+    clearTimeout(limit);
   }
 
   /** Drops the network connection without a word: the broker publishes the will. */

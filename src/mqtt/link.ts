@@ -79,6 +79,7 @@ export class Link {
         this.#options.connection,
         speech.version,
         this.#events.message,
+        stopping,
       );
       speech.understood();
       this.#connection = connection;

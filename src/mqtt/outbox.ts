@@ -1,4 +1,4 @@
-import { type Connection, reasonCodes } from './client.ts';
+import { type Connection, payloadBytesMax, reasonCodes } from './client.ts';
 
 /** A message that must reach the broker: it waits here until a PUBACK says so. */
 export interface Parcel {
@@ -8,8 +8,8 @@ export interface Parcel {
   correlation?: Buffer | null;
   expiry_s?: number;
   user_properties?: Record<string, string>;
-  /** What goes instead where the broker's packets are too small for `payload`. */
-  smaller(bytesMax: number): string;
+  /** What goes instead where the broker does not take `payload`; null where it does not say how much it takes. */
+  smaller(bytesMax: number | null): string;
 }
 
 export interface OutboxEvents {
@@ -19,19 +19,22 @@ export interface OutboxEvents {
 
 /** Publishes under way at once; the broker may allow fewer. */
 const windowMax = 8;
-/** A topic, its length, a packet id and properties, generously. */
-const packetOverheadBytes = 512;
+/** A broker of MQTT 3.1.1 has no other way to say that a packet is too large than to end the connection. */
+const endingsMax = 3;
 
 /**
  * Delivers parcels at least once, in the order in which they came, across connections.
  *
  * INVARIANTS: a parcel is under way on at most one connection; it leaves only by a PUBACK, which may
- * be a refusal; a connection that ends puts what was under way back in its place.
+ * be a refusal; a connection that ends puts what was under way back in its place. What was under way
+ * then may be the reason, so it goes alone from there on, and after `endingsMax` endings is made smaller.
  */
 export class Outbox {
   readonly #events: OutboxEvents;
   readonly #waiting: Parcel[] = [];
   readonly #underWay = new Set<Parcel>();
+  /** How many connections ended while a parcel was alone under way; 0 where it was so among others. */
+  readonly #endings = new Map<Parcel, number>();
   #connection: Connection | null = null;
   #idle: (() => void)[] = [];
 
@@ -51,6 +54,8 @@ export class Outbox {
   /** Delivers over this connection from now on; null while there is none. */
   use(connection: Connection | null): void {
     this.#connection = connection;
+    const alone = this.#underWay.size === 1 ? 1 : 0;
+    for (const parcel of this.#underWay) this.#endings.set(parcel, (this.#endings.get(parcel) ?? 0) + alone);
     this.#underWay.clear();
     this.#pump();
   }
@@ -68,6 +73,7 @@ export class Outbox {
     for (const parcel of this.#waiting) {
       if (this.#underWay.size >= window) return;
       if (!this.#underWay.has(parcel)) void this.#send(parcel, connection);
+      if (this.#endings.has(parcel)) return;
     }
   }
 
@@ -75,7 +81,7 @@ export class Outbox {
     this.#underWay.add(parcel);
     let code: number;
     try {
-      code = await connection.publish(parcel.topic, fitting(parcel, connection.limits.packet_bytes_max), {
+      code = await connection.publish(parcel.topic, this.#fitting(parcel, connection), {
         qos: 1,
         retain: parcel.retain,
         content_type: 'application/json',
@@ -89,14 +95,14 @@ export class Outbox {
     if (connection !== this.#connection) return;
     if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
     this.#underWay.delete(parcel);
+    this.#endings.delete(parcel);
     this.#waiting.splice(this.#waiting.indexOf(parcel), 1);
     if (this.#waiting.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
     this.#pump();
   }
-}
-
-/** A packet above the broker's maximum ends the connection, again at each retry: it must not be sent. */
-function fitting(parcel: Parcel, packetBytesMax: number): string {
-  const room = packetBytesMax - Buffer.byteLength(parcel.topic) - packetOverheadBytes;
-  return Buffer.byteLength(parcel.payload) <= room ? parcel.payload : parcel.smaller(packetBytesMax);
+  #fitting(parcel: Parcel, connection: Connection): string {
+    const bytesMax = payloadBytesMax(connection.limits, parcel.topic);
+    if (Buffer.byteLength(parcel.payload) > bytesMax) return parcel.smaller(bytesMax);
+    return (this.#endings.get(parcel) ?? 0) < endingsMax ? parcel.payload : parcel.smaller(null);
+  }
 }

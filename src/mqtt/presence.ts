@@ -87,19 +87,28 @@ export class Presence {
   #changed({ info = false } = {}): void {
     const connection = this.#connection;
     if (connection === null) return;
-    this.#sending = this.#sending.then(async () => {
-      if (connection !== this.#connection) return;
-      const status = JSON.stringify(this.status);
-      if (status !== this.#published) await this.#retain(connection, this.#options.topics.status, status);
+    this.#sending = this.#sending.then(() => this.#publish(connection, info));
+  }
+
+  /** Stops where the connection is lost under way: its successor is told everything again. */
+  async #publish(connection: Connection, info: boolean): Promise<void> {
+    const status = JSON.stringify(this.status);
+    if (connection === this.#connection && status !== this.#published) {
+      // Before it is sent: a birth on the next connection, meanwhile, sets it back.
       this.#published = status;
-      if (!info) return;
-      const document: Info = {
-        ...this.#options.info(),
-        protocol: connection.protocol === 5 ? '5.0' : '3.1.1',
-      };
-      await this.#retain(connection, this.#options.topics.info, JSON.stringify(document));
-      for (const { topic, payload } of this.#options.extras()) await this.#retain(connection, topic, payload);
-    });
+      await this.#retain(connection, this.#options.topics.status, status);
+    }
+    if (!info) return;
+    const document: Info = {
+      ...this.#options.info(),
+      protocol: connection.protocol === 5 ? '5.0' : '3.1.1',
+    };
+    const documents = [
+      { topic: this.#options.topics.info, payload: JSON.stringify(document) },
+      ...this.#options.extras(),
+    ];
+    for (const { topic, payload } of documents)
+      if (connection === this.#connection) await this.#retain(connection, topic, payload);
   }
 
   async #retain(connection: Connection | null, topic: string, payload: string): Promise<void> {

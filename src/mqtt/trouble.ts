@@ -7,7 +7,6 @@ export type TroubleCode =
   | 'timeout'
   | 'tls'
   | 'credentials'
-  | 'not_authorized'
   | 'protocol'
   | 'closed'
   | 'packet';

@@ -113,6 +113,7 @@ export class Supervisor {
         this.#progress();
         engine.send({ type: 'generate', key, ...job });
         signal.addEventListener('abort', cancel);
+        if (signal.aborted) cancel(); // Between the engine being ready and now.
       });
     } finally {
       signal.removeEventListener('abort', cancel);
@@ -127,11 +128,13 @@ export class Supervisor {
       return Promise.reject(new SlmdError('model_not_ready', this.#loadFailure));
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject };
-      this.#waiters.push(waiter);
-      signal.addEventListener('abort', () => {
+      const end = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
         reject(new SlmdError('cancelled', 'ended before the engine was ready'));
-      });
+      };
+      this.#waiters.push(waiter);
+      signal.addEventListener('abort', end);
+      if (signal.aborted) end();
     });
   }
 

@@ -65,7 +65,7 @@ export class Board {
     return {
       soc_temp_c: this.#temperature(),
       throttled: this.#throttled(),
-      load_1m: Number(this.#read('proc/loadavg')?.split(' ')[0] ?? loadavg()[0]),
+      load_1m: numberOf(this.#read('proc/loadavg')?.split(' ')[0]) ?? loadavg()[0] ?? 0,
       memory_total_bytes: this.#meminfo('MemTotal') ?? totalmem(),
       memory_available_bytes: this.#meminfo('MemAvailable'),
     };
@@ -92,8 +92,8 @@ export class Board {
   }
 
   #temperature(): number | null {
-    const millidegrees = this.#read('sys/class/thermal/thermal_zone0/temp');
-    return millidegrees === null ? null : Math.round(Number(millidegrees) / 100) / 10;
+    const millidegrees = numberOf(this.#read('sys/class/thermal/thermal_zone0/temp'));
+    return millidegrees === null ? null : Math.round(millidegrees / 100) / 10;
   }
 
   /** The firmware's node has another place on each generation of boards, so it is looked for. */
@@ -131,4 +131,10 @@ export class Board {
       return [];
     }
   }
+}
+
+/** A sensor that is there may still have nothing to say, or nonsense. */
+function numberOf(text: string | null | undefined): number | null {
+  const number = Number(text?.trim() || Number.NaN);
+  return Number.isFinite(number) ? number : null;
 }

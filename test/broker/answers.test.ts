@@ -106,6 +106,18 @@ onEachBroker('a device answers', (kind) => {
     assert.ok(pieces.length < 30, 'later tokens are gathered');
   });
 
+  test('[SLMD-TOK-1] an engine that is faster than 75 ms is sent on in pieces of 512 characters', async () => {
+    const id = await requester.send('long 5000');
+    const { text } = await requester.result(id);
+    const lengths = requester.tokens(id).map((piece) => piece.text.length);
+    assert.equal(
+      lengths.reduce((sum, length) => sum + length, 0),
+      text.length,
+    );
+    assert.ok(lengths.length >= 9 && lengths.length <= 13, `${lengths}`);
+    assert.ok(Math.max(...lengths) < 600, `${lengths}`);
+  });
+
   test('[SLMD-TOK-1] a request with stream: false has no pieces, only its result', async () => {
     const id = await requester.send({ prompt: 'echo hello', stream: false });
     assert.equal((await requester.result(id)).text, 'hello');
@@ -131,11 +143,17 @@ onEachBroker('a device answers', (kind) => {
   });
 
   test('[SLMD-REQ-8] a prompt that does not fit with its max_tokens ends with prompt_too_long', async () => {
-    const { status, error } = await requester.ask({
-      prompt: 'echo hello',
-      max_tokens: fakeModel.context_length,
-    });
+    const request = { prompt: 'echo hello', max_tokens: fakeModel.context_length };
+    const { status, error } = await requester.ask(request);
     assert.deepEqual([status, error?.code, error?.retryable], ['error', 'prompt_too_long', false]);
+  });
+
+  test('[SLMD-REQ-8] without max_tokens the default bounds an answer, and gives way to the context', async () => {
+    const words = (count: number) => `echo${' word'.repeat(count)}`;
+    const bounded = await requester.ask(words(600));
+    assert.deepEqual([bounded.finish_reason, bounded.usage?.completion_tokens], ['length', 512]);
+    const squeezed = await requester.ask(words(fakeModel.context_length - 11));
+    assert.deepEqual([squeezed.finish_reason, squeezed.usage?.completion_tokens], ['length', 10]);
   });
 
   test('[SLMD-RES-2] an engine that reports an error ends this request and answers the next', async () => {

@@ -16,6 +16,7 @@ export interface BrokerKind {
 
 export interface RunningBroker {
   url: string;
+  port: number;
   stop(): Promise<void>;
 }
 

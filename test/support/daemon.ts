@@ -5,6 +5,7 @@ import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { Board } from '../../src/telemetry/board.ts';
+import { leash } from './leash.ts';
 import { Heard } from './wait.ts';
 
 export const fakeEngine = join(import.meta.dirname, 'fake-engine.ts');
@@ -69,9 +70,10 @@ export interface DaemonProcess extends RunningDaemon {
 
 /** The daemon as a process of its own: for tests that kill it, or watch it from outside. */
 export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = []): DaemonProcess {
-  const command = [...wrapper, process.execPath, daemonProcess, options.engine_entry ?? fakeEngine];
+  const program = [process.execPath, daemonProcess, options.engine_entry ?? fakeEngine];
+  const [command = '', ...args] = [...leash, ...wrapper, ...program];
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
-  const child = spawn(command[0] as string, command.slice(1), {
+  const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...Object.fromEntries(inherited), ...daemonEnvironment(options) },
   });

@@ -55,9 +55,9 @@ type Behaviour = (job: Job, rest: string) => Promise<void> | void;
 const behaviours: Record<string, Behaviour> = {
   echo: (job, rest) => answer(job, rest),
   options: (job) => answer(job, JSON.stringify(asked(job)), [JSON.stringify(asked(job))]),
-  slow: (job, rest) => slow(job, Number(rest)),
-  block: (job, rest) => block(job, Number(rest)),
-  long: (job, rest) => long(job, Number(rest)),
+  slow: (job, rest) => slow(job, Number.parseInt(rest, 10)),
+  block: (job, rest) => block(job, Number.parseInt(rest, 10)),
+  long: (job, rest) => long(job, Number.parseInt(rest, 10)),
   fail: ({ key }) => send({ type: 'failed', key, code: 'engine_failed', message: 'asked to fail' }),
   garbage,
   hang: () => undefined,
@@ -66,6 +66,7 @@ const behaviours: Record<string, Behaviour> = {
 };
 
 const cancelled = new Set<number>();
+let maxTokensDefault: number | null = null;
 
 function run(): void {
   process.on('message', (message: ToEngine) => {
@@ -78,6 +79,7 @@ function run(): void {
 }
 
 function load({ model_dir, options }: LoadMessage): void {
+  maxTokensDefault = options.max_tokens_default;
   const how = existsSync(join(model_dir, 'fixed')) ? 'fixed' : basename(model_dir);
   if (how === 'never_ready') return;
   if (how === 'load_crash') process.exit(9);
@@ -92,11 +94,13 @@ function ready({ threads }: EngineOptions): FromEngine {
 }
 
 async function generate(message: GenerateMessage): Promise<void> {
-  const { key, messages, max_tokens } = message;
+  const { key, messages } = message;
   const prompt_tokens = messages.flatMap(({ content }) => content.split(/\s+/)).length;
-  const job = { ...message, started_at: monotonicMs(), prompt_tokens };
-  if (prompt_tokens + (max_tokens ?? 1) > fakeModel.context_length)
+  const left = fakeModel.context_length - prompt_tokens;
+  if (left < (message.max_tokens ?? 1))
     return send({ type: 'failed', key, code: 'prompt_too_long', message: `${prompt_tokens} tokens` });
+  const max_tokens = message.max_tokens ?? Math.min(left, maxTokensDefault ?? left);
+  const job = { ...message, max_tokens, started_at: monotonicMs(), prompt_tokens };
   send({ type: 'progress', key, prefilled_tokens: prompt_tokens, prompt_tokens });
   const content = messages.findLast(({ role }) => role === 'user')?.content ?? '';
   const [, word = '', rest = ''] = /^(\S*)\s?([\s\S]*)$/.exec(content) ?? [];

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { leash } from './leash.ts';
 import { patienceMs } from './wait.ts';
 
 export interface MosquittoOptions {
@@ -58,7 +59,8 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
   writeFileSync(paths.config, configText(port, dir, paths, options));
   let broker: ChildProcess | null = null;
   const start = async () => {
-    broker = spawn('mosquitto', ['-c', paths.config], { stdio: 'ignore', env: withSbin });
+    const [command = '', ...args] = [...leash, 'mosquitto', '-c', paths.config];
+    broker = spawn(command, args, { stdio: 'ignore', env: withSbin });
     await listening(port, broker);
   };
   const kill = async (signal: NodeJS.Signals) => {

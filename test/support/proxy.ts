@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { inTime } from './wait.ts';
 
 export interface Proxy {
   url: string;
   /** Connections that were accepted so far. */
   readonly accepted: number;
+  /** Resolves when somebody has connected. */
+  connected(): Promise<void>;
   /** Ends every connection with a reset, now. */
   cut(): void;
   /** Passes nothing on and says nothing, until it is called with false. */
@@ -19,11 +22,13 @@ export interface Proxy {
 /** The network between a device and its broker, with the faults that a test asks for. */
 export async function startProxy(target: { port: number }): Promise<Proxy> {
   const sockets = new Set<Socket>();
+  const somebody = Promise.withResolvers<void>();
   let accepted = 0;
   let deaf = false;
   let refusals = 0;
   const server = createServer((near) => {
     accepted++;
+    somebody.resolve();
     if (refusals > 0) {
       refusals--;
       near.on('error', () => undefined);
@@ -58,6 +63,7 @@ export async function startProxy(target: { port: number }): Promise<Proxy> {
     get accepted() {
       return accepted;
     },
+    connected: () => inTime(somebody.promise, 'somebody connects'),
     cut,
     blackhole: (on) => {
       deaf = on;

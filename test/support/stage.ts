@@ -1,6 +1,7 @@
 import type { BrokerKind, RunningBroker } from './brokers.ts';
 import { type DaemonOptions, type RunningDaemon, startDaemon } from './daemon.ts';
 import { type RequesterOptions, TestRequester } from './requester.ts';
+import { inTime } from './wait.ts';
 
 interface Stoppable {
   stop(): Promise<unknown>;
@@ -24,8 +25,12 @@ export class Stage {
     return started;
   }
 
+  /** What does not stop fails the test, and keeps nothing else from being stopped. */
   async clear(): Promise<void> {
-    for (const started of this.#started.splice(0).reverse()) await started.stop();
+    const errors: unknown[] = [];
+    for (const started of this.#started.splice(0).reverse())
+      await inTime(started.stop(), 'what a test started stops').catch((error) => errors.push(error));
+    if (errors.length > 0) throw new AggregateError(errors, 'what a test started does not stop');
   }
 
   daemon(options: DaemonOptions): RunningDaemon {

@@ -17,7 +17,7 @@ export const commandPatterns: Record<string, string[]> = {
     'get {T} (turned|switched) on',
     'give (power|electricity|current) to {T}',
     'give {T} (power|some power|electricity)',
-    'bring {T} (up|on|to life|online)',
+    'bring {T} (on|to life|online)',
     'let {T} (run|be on|come on|turn on)',
     'turn {T} to on',
     'set {T} (to on|on)',

@@ -81,7 +81,7 @@ export function command(random: Random, split: Split, purpose: Purpose): Example
     const novelty = purpose === 'phrasings' ? 0.3 : 0;
     const dressed = written.before + dress(written.core, written.imperative, random, split, novelty);
     return {
-      prompt: finish(dressed, random, purpose === 'training' ? 0.1 : 0.04),
+      prompt: finish(dressed, random),
       expected: JSON.stringify(written.action),
       kind: 'command',
     };
@@ -100,7 +100,8 @@ interface Filled {
 
 function fill(pattern: string, intent: Intent, random: Random): Filled {
   const imperative = !pattern.startsWith('~');
-  let core = imperative ? pattern : pattern.slice(1);
+  // The alternatives of a pattern stand between blanks, which "i'd" has none of.
+  let core = (imperative ? pattern : pattern.slice(1)).replace("i 'd ", "i'd ");
   const action: Record<string, string | number> = { action: intent.action };
   const keys: string[] = [];
   let place: Place | undefined;

@@ -1,4 +1,4 @@
-// Everything around the core of a sentence: politeness, reasons, casing, punctuation and typing mistakes.
+// Everything around the core of a sentence: politeness, reasons, casing and punctuation.
 import type { Random } from './random.ts';
 import type { Split } from './split.ts';
 
@@ -174,10 +174,9 @@ export function dress(
   return text;
 }
 
-/** Casing, punctuation and now and then a typing mistake. Templates are written in lower case. */
-export function finish(text: string, random: Random, typing: number): string {
+/** Casing and punctuation. Templates are written in lower case. */
+export function finish(text: string, random: Random): string {
   let written = text.replace(/\bi\b/g, random.chance(0.6) ? 'I' : 'i');
-  if (random.chance(typing)) written = mistype(written, random);
   if (random.chance(0.04)) written = written.replace(/[,']/g, '');
   written = random.weighted<(plain: string) => string>([
     [(plain) => plain, 40],
@@ -202,21 +201,4 @@ export function finish(text: string, random: Random, typing: number): string {
 
 export function sentenceCase(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-/** One slip of the fingers in one longer word. */
-function mistype(text: string, random: Random): string {
-  const words = text.split(' ');
-  const long = words.flatMap((word, at) => (/^[a-z]{4,}$/.test(word) ? [at] : []));
-  if (long.length === 0) return text;
-  const at = random.pick(long);
-  const word = words[at]!;
-  const place = random.integer(1, word.length - 2);
-  words[at] = random.weighted([
-    [word.slice(0, place) + word.slice(place + 1), 4],
-    [word.slice(0, place) + word[place + 1]! + word[place]! + word.slice(place + 2), 4],
-    [word.slice(0, place) + word[place]! + word.slice(place), 3],
-    [`${word.slice(0, place)}${String.fromCharCode(97 + random.integer(0, 25))}${word.slice(place + 1)}`, 2],
-  ]);
-  return words.join(' ');
 }

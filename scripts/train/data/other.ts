@@ -34,7 +34,7 @@ export function other(random: Random, split: Split, purpose: Purpose): Example {
       ? random.pick(['please ', 'hey, ', 'ok, ', 'hi, ', 'so, ', 'computer, '])
       : '';
     return {
-      prompt: finish(polite + text, random, purpose === 'training' ? 0.1 : 0.04),
+      prompt: finish(polite + text, random),
       expected: outOfScope,
       kind: 'other',
     };

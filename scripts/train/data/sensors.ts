@@ -69,7 +69,10 @@ export function sensor(random: Random, split: Split, purpose: Purpose): Example 
     const readings = read(random, placed, style === 'prose');
     const { sentence, worst } = judge(readings);
     if (!worst && purpose === 'values') continue;
-    if (worst && keysOf(worst).some((key) => split.isHeldOut(key)) !== (purpose === 'values')) continue;
+    // What is held out stays out of training even where it is in range: else training would teach that
+    // just these readings never matter.
+    const decided = purpose === 'values' ? keysOf(worst!) : readings.flatMap(keysOf);
+    if (decided.some((key) => split.isHeldOut(key)) !== (purpose === 'values')) continue;
     const novel = purpose === 'phrasings';
     const line = placed ? write(readings, style, random, split, novel) : bare(readings, random, split, novel);
     return { prompt: around(line, random, split, novel), expected: sentence, kind: 'sensor' };
@@ -91,21 +94,21 @@ function read(random: Random, placed: boolean, many: boolean): Reading[] {
   ]);
   // How likely each reading is to be out of range: lines where all is well must be common too.
   const trouble = random.weighted([
-    [0, 24],
-    [0.35, 50],
-    [0.85, 26],
+    [0, 14],
+    [0.4, 52],
+    [0.85, 34],
   ]);
-  const fewRooms = random.shuffle(rooms.filter((room) => !room.outdoors || room.name === 'garden'));
-  const around = fewRooms.slice(0, random.integer(1, 4));
+  // One line is of one place under one name: a board has its sensors around it.
+  const { words, ...place } = random.pick(rooms.filter((room) => !room.outdoors || room.name === 'garden'));
+  // A line may write a room as an identifier, where an apostrophe is lost.
+  const room = { ...place, words: [random.pick(words.filter((word) => !word.includes("'")))] };
   const fewQuantities = random.chance(0.3) ? [random.pick(quantities), random.pick(quantities)] : quantities;
   const readings: Reading[] = [];
-  const taken = new Set<string>();
+  const taken = new Set<Quantity>();
   for (let tries = 0; readings.length < count && tries < 40; tries += 1) {
     const quantity = random.chance(0.25) ? 'temperature' : random.pick(fewQuantities);
-    const room = random.pick(around);
-    const key = placed ? `${quantity} ${room.name}` : quantity;
-    if (taken.has(key)) continue;
-    taken.add(key);
+    if (taken.has(quantity)) continue;
+    taken.add(quantity);
     readings.push(measure(quantity, placed ? room : undefined, random.chance(trouble), random));
   }
   return readings;
@@ -127,9 +130,12 @@ function measure(quantity: Quantity, room: Room | undefined, wrong: boolean, ran
       value = between(...gauge.normal, gauge, random);
     }
   }
-  // A line may write a room as an identifier, where an apostrophe is lost.
-  const words = room ? random.pick(room.words.filter((each) => !each.includes("'"))) : '';
-  return { quantity, room: room && { name: room.name, words }, value, shown: show(value, quantity, random) };
+  return {
+    quantity,
+    room: room && { name: room.name, words: room.words[0]! },
+    value,
+    shown: show(value, quantity, random),
+  };
 }
 
 /** From the limit to the end of the scale, or to a point not far from the limit. */

@@ -51,9 +51,9 @@ function write(random: Random, split: Split, purpose: Purpose): Example {
   const kind = random.weighted(
     purpose === 'training'
       ? [
-          [command, 45],
-          [sensor, 40],
-          [other, 15],
+          [command, 46],
+          [sensor, 41],
+          [other, 13],
         ]
       : [
           [command, 55],

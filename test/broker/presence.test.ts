@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Status } from '../../src/contract/status.ts';
+import { onEachBroker } from '../support/brokers.ts';
+import { startDaemonProcess } from '../support/daemon.ts';
+import { fakeModel } from '../support/fake-engine.ts';
+import { parsed } from '../support/requester.ts';
+import { Stage } from '../support/stage.ts';
+
+onEachBroker('a device says what it is', (kind) => {
+  const settings = { mqtt: { protocol: kind.protocol } };
+
+  test('[SLMD-STA-1] [SLMD-STA-2] [SLMD-INF-1] [SLMD-HA-1] a birth is status, info and discovery, all retained', async (t) => {
+    const stage = new Stage(t);
+    const { broker, requester } = await stage.ready(kind, { settings: { engine: { threads: 2 } } });
+    const info = await requester.info();
+    const order = requester.heard.all.map(({ topic }) => topic);
+    assert.ok(order.indexOf('slmd/kitchen/status') < order.indexOf('slmd/kitchen/info'));
+
+    const late = await stage.requester({ url: broker.url, version: kind.version });
+    const status = await late.ready();
+    assert.deepEqual(Object.keys(status), ['state', 'boot', 'why']);
+    assert.match(status.boot, /^[0-9a-f]{12}$/);
+    assert.equal(status.why, null);
+    assert.ok((await late.on('slmd/kitchen/info')).retain);
+    assert.ok((await late.on('slmd/kitchen/status')).retain);
+
+    assert.equal(info.boot, status.boot);
+    assert.deepEqual([info.device, info.protocol], ['kitchen', kind.spoken]);
+    assert.match(info.version, /^\d+\.\d+\.\d+/);
+    assert.deepEqual(info.model, fakeModel);
+    assert.deepEqual(info.engine, { name: 'fake', version: '1', threads: 2, load_ms: 2 });
+    assert.deepEqual(Object.keys(info.limits), [
+      'payload_bytes_max',
+      'queue_depth_max',
+      'queue_bytes_max',
+      'deadline_default_ms',
+    ]);
+    assert.ok(info.features.includes('cancel') && info.board.cores > 0);
+
+    const discovery = await late.on('homeassistant/device/slmd_kitchen/config');
+    assert.ok(discovery.retain);
+    const { dev, o, avty_t, cmps } = JSON.parse(discovery.payload.toString());
+    assert.deepEqual([dev.ids, o.name, avty_t], [['slmd_kitchen'], 'slmd', 'slmd/kitchen/status']);
+    for (const sensor of Object.values<{ [key: string]: string }>(cmps)) {
+      assert.equal(sensor.p, 'sensor');
+      assert.match(sensor.unique_id ?? '', /^slmd_kitchen_/);
+      assert.match(sensor.stat_t ?? '', /^slmd\/kitchen\/(status|telemetry)$/);
+    }
+  });
+
+  test('[SLMD-HA-1] without home_assistant.discovery nothing is said to Home Assistant', async (t) => {
+    const { requester } = await new Stage(t).ready(kind, {
+      settings: { home_assistant: { discovery: false } },
+    });
+    await requester.info();
+    await requester.ask('echo hello');
+    assert.ok(!requester.heard.all.some(({ topic }) => topic.startsWith('homeassistant/')));
+  });
+
+  test('[SLMD-STA-1] a device is subscribed before it says that it is there', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const answered = requester.status(() => true).then(() => requester.ask('echo hello'));
+    stage.daemon({ url: broker.url, settings });
+    assert.equal((await answered).text, 'hello');
+  });
+
+  test('[SLMD-STA-3] the broker says offline for a device that was killed, and ready again for the next', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const daemon = stage.add(startDaemonProcess({ url: broker.url, settings }));
+    const { boot } = await requester.ready();
+    await daemon.kill('SIGKILL');
+    const will = await requester.status(({ state }) => state === 'offline');
+    assert.deepEqual(will, { state: 'offline', boot, why: 'connection lost' });
+    const late = await stage.requester({ url: broker.url, version: kind.version });
+    assert.deepEqual(parsed(await late.on('slmd/kitchen/status')), will, 'the will is retained');
+
+    const since = requester.heard.mark;
+    stage.add(startDaemonProcess({ url: broker.url, settings }));
+    const again = await requester.ready({ since });
+    assert.notEqual(again.boot, boot, 'each process has a boot of its own');
+  });
+
+  test('[SLMD-STA-3] [SLMD-STA-5] a device that is told to stop answers, then says offline, and ends with exit code 0', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const daemon = stage.add(startDaemonProcess({ url: broker.url, settings }));
+    const { boot } = await requester.ready();
+    const id = await requester.send('slow 20');
+    await requester.event(id, 'started');
+    assert.equal(await daemon.kill('SIGTERM'), 0);
+    assert.equal((await requester.result(id)).status, 'ok');
+    const said = requester.documents<Status>('slmd/kitchen/status').at(-1);
+    assert.deepEqual(said, { state: 'offline', boot, why: 'stopped' });
+    const topics = requester.heard.all.map(({ topic }) => topic);
+    assert.ok(topics.lastIndexOf('slmd/kitchen/status') > topics.lastIndexOf(`slmd/kitchen/result/${id}`));
+    const offlines = requester
+      .documents<Status>('slmd/kitchen/status')
+      .filter(({ state }) => state === 'offline');
+    assert.equal(offlines.length, 1, 'the will is discarded');
+  });
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exitReason, oomKillCount } from '../../src/supervisor/exit-reason.ts';
+
+const noKills = { before: 3, after: 3 };
+
+test('an exit code or a signal by itself is a crash', () => {
+  for (const exit of [
+    { code: 7, signal: null },
+    { code: 0, signal: null },
+    { code: null, signal: 'SIGSEGV' },
+    { code: null, signal: 'SIGKILL' },
+    { code: null, signal: null },
+  ])
+    assert.equal(exitReason(exit, '', noKills).code, 'engine_crashed', JSON.stringify(exit));
+});
+
+test('a SIGKILL while the kernel counted a kill for memory is the want of memory', () => {
+  const killed = { code: null, signal: 'SIGKILL' };
+  assert.equal(exitReason(killed, '', { before: 3, after: 4 }).code, 'out_of_memory');
+  assert.equal(exitReason(killed, '', { before: null, after: null }).code, 'engine_crashed');
+});
+
+test('another signal while the kernel killed another process for memory is a crash', () => {
+  const reason = exitReason({ code: null, signal: 'SIGSEGV' }, '', { before: 3, after: 4 });
+  assert.equal(reason.code, 'engine_crashed');
+});
+
+test('a process that says it has no memory has none', () => {
+  for (const words of [
+    'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory',
+    "terminate called after throwing an instance of 'std::bad_alloc'",
+    'Failed to allocate memory for requested buffer of size 123',
+    'fork: Cannot allocate memory',
+  ])
+    assert.equal(exitReason({ code: 134, signal: null }, `${words}\n`, noKills).code, 'out_of_memory', words);
+});
+
+test('the reason is one line and ends with the last words of the process, at a bounded length', () => {
+  const { message } = exitReason({ code: 1, signal: null }, `first\n${'x'.repeat(4000)}\n\n`, noKills);
+  assert.ok(!message.includes('\n') && !message.includes('first'));
+  assert.ok(message.endsWith('xxx') && message.length < 300);
+});
+
+test('the kernel’s count is a number, or null where there is none', () => {
+  const count = oomKillCount();
+  assert.ok(count === null || (Number.isInteger(count) && count >= 0));
+});

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { backoffMs } from '../../src/lib/backoff.ts';
+import { monotonicMs } from '../../src/lib/clock.ts';
+import { messageOf, SlmdError } from '../../src/lib/errors.ts';
+import { engineEntry, packageRoot } from '../../src/lib/package-root.ts';
+import { randomNumbers } from '../support/random.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const bounds = { min_ms: 100, max_ms: 5000 };
+/** The largest that a random number can be. */
+const almostOne = 1 - 2 ** -53;
+
+test('a wait doubles with each attempt up to its bound, and is never less than half of that', () => {
+  const longest = [0, 1, 2, 5, 6, 1000].map((attempt) => Math.round(backoffMs(attempt, bounds, almostOne)));
+  assert.deepEqual(longest, [100, 200, 400, 3200, 5000, 5000]);
+  const shortest = [0, 1, 6, 1000].map((attempt) => backoffMs(attempt, bounds, 0));
+  assert.deepEqual(shortest, [50, 100, 2500, 2500]);
+});
+
+test('waits are spread over their upper half, so that many do not return together', () => {
+  const random = randomNumbers(1);
+  const waits = Array.from({ length: 1000 }, () => backoffMs(20, bounds, random()));
+  for (let part = 0; part < 5; part++) {
+    const inPart = waits.filter((ms) => ms >= 2500 + part * 500 && ms < 3000 + part * 500);
+    assert.ok(inPart.length > 150 && inPart.length < 250, `${inPart.length} in part ${part}`);
+  }
+});
+
+test('a bound that is below the first wait holds from the first wait on', () => {
+  assert.equal(backoffMs(0, { min_ms: 100, max_ms: 40 }, 0), 20);
+});
+
+test('slmd finds itself from any depth below, and says so where it is not whole', (context) => {
+  const dir = temporaryDir(context, { 'package.json': '{}', 'devices/a.yaml': '', 'src/lib/x.ts': '' });
+  assert.equal(packageRoot(join(dir, 'src', 'lib')), dir);
+  assert.equal(packageRoot(dir), dir);
+  const broken = temporaryDir(context, { 'package.json': '{}', 'src/lib/x.ts': '' });
+  assert.throws(() => packageRoot(join(broken, 'src', 'lib')));
+  assert.ok(existsSync(join(packageRoot(), 'src', 'main.ts')));
+  assert.ok(engineEntry().startsWith(packageRoot()));
+});
+
+test('the clock never goes back', () => {
+  let last = monotonicMs();
+  for (let i = 0; i < 1000; i++) {
+    const now = monotonicMs();
+    assert.ok(now >= last);
+    last = now;
+  }
+});
+
+test('an error keeps its code, and anything that is thrown has a message', () => {
+  assert.equal(new SlmdError('some_code', 'text').code, 'some_code');
+  assert.deepEqual(
+    [messageOf(new Error('a')), messageOf('b'), messageOf(undefined)],
+    ['a', 'b', 'undefined'],
+  );
+});
