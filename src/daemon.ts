@@ -4,7 +4,7 @@ import type { Origin } from './contract/compose.ts';
 import { discoveryOf } from './contract/home-assistant.ts';
 import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
-import { MemoryJournal } from './journal/memory-journal.ts';
+import { Journal } from './journal/journal.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
@@ -51,9 +51,11 @@ export class Daemon {
   readonly #outbox: Outbox;
   readonly #presence: Presence;
   readonly #probe: Probe;
+  readonly #journal: Journal;
   readonly #service: Service;
   readonly #link: Link;
   #connections = 0;
+  #sweeping: NodeJS.Timeout | null = null;
   /** What the broker of this connection has refused so far: each is said once. */
   readonly #refusals = new Set<string>();
 
@@ -73,23 +75,35 @@ export class Daemon {
     this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
     this.#presence = this.#makePresence();
     this.#probe = new Probe(this.#topics.probe, this.#boot);
+    this.#journal = this.#makeJournal();
     this.#service = this.#makeService();
     this.#link = this.#makeLink();
   }
 
-  /** Starts and returns at once: a broker that is away and a model that loads are waited for. */
-  start(): void {
+  /**
+   * Reads the journal, then starts everything else and returns: a broker that is away and a model that
+   * loads are waited for.
+   *
+   * @throws where the journal cannot be read, or another process has it
+   */
+  async start(): Promise<void> {
     this.#log.info(
       { device: this.#config.device, version: version(), profile: this.#profile },
       'slmd starts',
     );
+    const { torn_bytes, damaged_lines } = await this.#journal.start();
+    if (torn_bytes + damaged_lines > 0)
+      this.#log.warn({ torn_bytes, damaged_lines }, 'the journal was damaged; what can be read of it counts');
     this.#supervisor.start();
     this.#telemetry.start();
+    this.#service.resume();
     this.#link.start();
+    this.#sweeping = setInterval(() => this.#service.sweep(), sweepMs);
   }
 
-  /** Answers what it has within `limits.drain_ms`, says goodbye, and stops everything. */
+  /** Answers what it has within `limits.drain_ms`, says goodbye, and stops everything. The rest is in the journal. */
   async stop(): Promise<void> {
+    if (this.#sweeping !== null) clearInterval(this.#sweeping);
     this.#log.info('slmd stops');
     this.#presence.drain();
     const drained = this.#service.drain(this.#config.limits.drain_ms);
@@ -101,6 +115,7 @@ export class Daemon {
     await within(flushMs, this.#presence.offline('stopped'));
     await this.#link.stop();
     this.#telemetry.stop();
+    await this.#journal.stop();
   }
 
   async #onUp(connection: Connection): Promise<void> {
@@ -118,9 +133,11 @@ export class Daemon {
     this.#presence.condition('probe', finding);
   }
 
-  #onMessage(message: IncomingMessage): void {
-    if (message.topic === this.#topics.probe) this.#probe.hear(message.payload);
-    else this.#service.handle(message);
+  #onMessage(message: IncomingMessage, acknowledge: () => void): void {
+    if (message.topic === this.#topics.probe) {
+      this.#probe.hear(message.payload);
+      acknowledge();
+    } else this.#service.handle(message, acknowledge);
   }
 
   #onRefused(topic: string, code: number): void {
@@ -198,6 +215,28 @@ export class Daemon {
     });
   }
 
+  #makeJournal(): Journal {
+    const { dir, retention_s, results_kept_max, bytes_max } = this.#config.journal;
+    return new Journal({
+      dir,
+      retention_ms: retention_s * 1000,
+      finished_max: results_kept_max,
+      bytes_max,
+      retry: storageRetry,
+      trouble: (error) => {
+        this.#log.error(
+          { code: (error as NodeJS.ErrnoException).code },
+          'the journal cannot be written; prompts are refused until it can',
+        );
+        this.#presence.condition('storage', `the journal cannot be written: ${error.message}`);
+      },
+      recovered: () => {
+        this.#log.info('the journal can be written again');
+        this.#presence.condition('storage', null);
+      },
+    });
+  }
+
   #makeService(): Service {
     const { limits, mqtt, generation, engine } = this.#config;
     return new Service({
@@ -208,7 +247,8 @@ export class Daemon {
         defaults: generation,
       },
       topics: this.#topics,
-      journal: new MemoryJournal(limits.results_kept_max),
+      journal: this.#journal,
+      result_retention_s: this.#config.journal.retention_s,
       queue: this.#queue,
       supervisor: this.#supervisor,
       telemetry: this.#telemetry,
@@ -251,7 +291,7 @@ export class Daemon {
         },
       },
       {
-        message: (message) => this.#onMessage(message),
+        message: (message, acknowledge) => this.#onMessage(message, acknowledge),
         up: (connection) => this.#onUp(connection),
         down: ({ code, message }, retryMs) => {
           this.#presence.lost();
@@ -306,6 +346,10 @@ export class Daemon {
   }
 }
 
+/** How often results whose time has passed are looked for. */
+const sweepMs = 30_000;
+/** A full disk is looked at again after so long. */
+const storageRetry = { min_ms: 500, max_ms: 10_000 };
 /** What arrives too large is refused with a code, up to this much too large. */
 const inboundSlackBytes = 16_777_216;
 /** Longer than a prefill chunk takes on the slowest board. */

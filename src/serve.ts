@@ -8,10 +8,13 @@ import {
   tooLarge,
 } from './contract/compose.ts';
 import { type ErrorCode, errorCodes, wireError } from './contract/errors.ts';
-import type { PromptRequest, Refusal, ReplyTo } from './contract/prompt.ts';
+import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { RequestEvent, Result, TokenBatch } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
-import type { MemoryJournal } from './journal/memory-journal.ts';
+import type { AcceptedEntry, Journal } from './journal/journal.ts';
+import { sinceMs } from './journal/moment.ts';
+import type { Routing } from './journal/record.ts';
+import { monotonicMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
@@ -34,14 +37,16 @@ export interface Post {
 export interface ServiceParts {
   inbox: InboxOptions;
   topics: Topics;
-  journal: MemoryJournal;
+  journal: Journal;
   queue: RequestQueue;
   supervisor: Supervisor;
   telemetry: Telemetry;
   post: Post;
   log: Logger;
-  /** A prompt that took the engine down this often is given up. */
+  /** A prompt that took the engine, or the whole device, down this often is given up. */
   attempts_max: number;
+  /** How long a result stays retained on the broker. */
+  result_retention_s: number;
   origin(): Origin;
 }
 
@@ -54,17 +59,30 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
 /** `setTimeout` takes no longer delay (24 days); nothing waits in a bounded queue for so long. */
 const timerMaxMs = 2 ** 31 - 1;
 
+/** Why a request ends early: for good, or for this process. */
+type End = EarlyEnd | 'draining';
+
+/** A request between its admission and its result. */
+interface Live {
+  /** Aborting it ends the request early. */
+  end: AbortController;
+  /** Resolves when the request would survive; rejects when it was refused after all. */
+  durable: Promise<void>;
+}
+
 /**
- * The story of a request: read → admit → accept → wait → run → fix the result → publish → measure.
+ * The story of a request: read → admit → journal → acknowledge → wait → run → fix the result → publish
+ * → measure.
  *
- * INVARIANTS: every request that is accepted ends in exactly one result; an id that is known is never
- * computed again; an answer is journaled before it is published. A refusal is not remembered: the
- * same id may come again, when the queue has room or the request has been mended.
+ * INVARIANTS: a prompt is acknowledged when it is journaled, or when the broker has its refusal, and not
+ * before; every journaled request ends in exactly one result, after a restart if need be; an id that is
+ * known is never computed again; a result is journaled before it is published, and published until the
+ * broker has it. A refusal is not remembered: the same id may come again, when the queue has room or the
+ * request has been mended.
  */
 export class Service {
   readonly #parts: ServiceParts;
-  /** Requests between acceptance and result, by id: aborting one ends it early. */
-  readonly #live = new Map<string, AbortController>();
+  readonly #live = new Map<string, Live>();
   #draining = false;
   #empty: (() => void)[] = [];
 
@@ -73,82 +91,137 @@ export class Service {
   }
 
   /** Takes any message of the broker's, and never throws: whatever it is, it is answered or dropped with a reason. */
-  handle(message: IncomingMessage): void {
-    const { inbox, journal, telemetry, log } = this.#parts;
+  handle(message: IncomingMessage, acknowledge: () => void): void {
+    const { inbox, telemetry, log } = this.#parts;
     const reading = readMessage(message, inbox);
     switch (reading.kind) {
       case 'prompt':
         telemetry.counters.received++;
-        void this.#serve(reading.request);
+        void this.#serve(reading.request, acknowledge);
         break;
       case 'refusal':
         telemetry.counters.received++;
-        this.#refuse(reading.refusal);
+        this.#refuse(reading.refusal, acknowledge);
         break;
       case 'cancel':
-        this.#live.get(reading.id)?.abort('cancelled' satisfies EarlyEnd);
+        this.#live.get(reading.id)?.end.abort('cancelled' satisfies EarlyEnd);
+        acknowledge();
         break;
       case 'ack':
-        journal.forget(reading.id);
+        this.#clear(reading.id);
+        acknowledge();
         break;
       case 'ignored':
         log.debug({ why: reading.why }, 'ignored a message');
+        acknowledge();
     }
   }
 
-  /** Takes no more prompts, and resolves when those it has are answered or `limitMs` has passed. */
+  /** Goes on with what an earlier process has left: publishes what was not delivered, runs what was not run. */
+  resume(): void {
+    const { accepted, undelivered } = this.#parts.journal.pending();
+    for (const { entry } of undelivered) this.#publish(entry.result, entry.routing);
+    for (const entry of accepted) void this.#resume(entry);
+  }
+
+  /** Lets results go whose time has passed. */
+  sweep(): void {
+    for (const id of this.#parts.journal.sweep()) this.#clear(id);
+  }
+
+  /**
+   * Takes no more prompts, and resolves when those it has are answered or `limitMs` has passed. What is
+   * not answered by then is in the journal, and the next process goes on with it.
+   */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
     const empty =
       this.#live.size === 0 ? Promise.resolve() : new Promise<void>((resolve) => this.#empty.push(resolve));
     const limit = setTimeout(() => {
-      for (const end of this.#live.values()) end.abort('draining' satisfies EarlyEnd);
+      for (const { end } of this.#live.values()) end.abort('draining' satisfies End);
     }, limitMs);
     await empty;
     clearTimeout(limit);
   }
 
-  async #serve(request: PromptRequest): Promise<void> {
-    const { journal, queue, telemetry, post, topics, log } = this.#parts;
-    if (this.#repeated(request)) return;
+  async #serve(request: PromptRequest, acknowledge: () => void): Promise<void> {
+    const { journal, queue, telemetry } = this.#parts;
+    if (this.#repeated(request, acknowledge)) return;
     if (this.#draining)
-      return this.#refuse({ ...request, error: wireError('draining', 'the device is stopping') });
+      return this.#refuse(
+        { ...request, error: wireError('draining', 'the device is stopping') },
+        acknowledge,
+      );
     const place = queue.enter(request);
-    if (place === null) return this.#refuse({ ...request, error: this.#queueFull() });
+    if (place === null) return this.#refuse({ ...request, error: this.#queueFull() }, acknowledge);
 
-    const end = this.#open(request);
-    await journal.accept(request.id);
+    const durable = journal.accept(request);
+    const signal = this.#open(request, durable);
+    try {
+      await durable;
+    } catch (error) {
+      place.leave();
+      this.#close(request.id);
+      const { message } = error as Error;
+      return this.#refuse({ ...request, error: wireError('storage_full', message) }, acknowledge);
+    }
+    acknowledge();
     telemetry.counters.accepted++;
-    const eta = telemetry.serviceMs();
-    post.event(topics.event(request.id), {
-      id: request.id,
-      event: 'accepted',
-      position: place.position,
-      eta_ms: eta === null ? null : Math.round(eta * (place.position + 1)),
-    });
-
-    const result = await this.#work(request, place, end.signal);
-    await this.#finish(result, request);
-    this.#close(request.id);
-    log.info(
-      { id: request.id, status: result.status, code: result.error?.code, ...result.timings, ...result.usage },
-      'answered',
-    );
+    this.#announce(request, place);
+    await this.#answer(request, place, 1, signal);
   }
 
-  /** Waits for the turn and runs; whatever happens becomes a result. */
-  async #work(request: PromptRequest, place: Place, signal: AbortSignal): Promise<Result> {
+  /** An accepted request of an earlier process: its clocks go on, its attempts count. */
+  async #resume({ at, request: stored, attempts }: AcceptedEntry): Promise<void> {
+    const received_at = monotonicMs() - sinceMs(at);
+    const deadline_at =
+      stored.deadline_at === null ? null : received_at + stored.deadline_at - stored.received_at;
+    const request = { ...stored, received_at, deadline_at };
+    const place = this.#parts.queue.enterAgain(request);
+    const signal = this.#open(request, Promise.resolve());
+    this.#announce(request, place);
+    await this.#answer(request, place, attempts + 1, signal);
+  }
+
+  #announce({ id }: PromptRequest, { position }: Place): void {
+    const { telemetry, post, topics } = this.#parts;
+    const eta = telemetry.serviceMs();
+    const eta_ms = eta === null ? null : Math.round(eta * (position + 1));
+    post.event(topics.event(id), { id, event: 'accepted', position, eta_ms });
+  }
+
+  async #answer(request: PromptRequest, place: Place, attempt: number, signal: AbortSignal): Promise<void> {
+    const result = await this.#work(request, place, attempt, signal);
+    if (result !== null) await this.#finish(result, request);
+    this.#close(request.id);
+  }
+
+  /** Waits for the turn and runs; whatever happens becomes a result, but for what the next process does. */
+  async #work(
+    request: PromptRequest,
+    place: Place,
+    first: number,
+    signal: AbortSignal,
+  ): Promise<Result | null> {
     const { attempts_max, origin, log } = this.#parts;
     try {
       const early = await Promise.race([place.turn, whenAborted(signal)]);
-      if (early !== undefined) return endedWaiting(request, early, origin());
-      for (let attempt = 1; ; attempt++) {
+      if (early !== undefined) return endedEarly(request, early, first - 1, origin());
+      if (first > attempts_max)
+        return failed(
+          request,
+          'engine_crashed',
+          `the device ended ${attempts_max} times while it worked on this prompt`,
+          attempts_max,
+          origin(),
+        );
+      for (let attempt = first; ; attempt++) {
         try {
           return await this.#run(request, attempt, signal);
         } catch (error) {
           const { code, message } = error as SlmdError<ErrorCode>;
           if (!(error instanceof SlmdError) || !(code in errorCodes)) throw error;
-          if (signal.aborted) return endedWaiting(request, signal.reason as EarlyEnd, origin());
+          if (signal.aborted) return endedEarly(request, signal.reason as End, attempt, origin());
           if (attempt >= attempts_max || !worthAnotherAttempt.has(code))
             return failed(request, code, message, attempt, origin());
           log.warn({ id: request.id, code, attempt }, 'an attempt failed; the next follows');
@@ -159,59 +232,104 @@ export class Service {
     }
   }
 
-  async #run(request: PromptRequest, attempt: number, signal: AbortSignal): Promise<Result> {
-    const { supervisor, post, topics, telemetry, origin } = this.#parts;
+  async #run(request: PromptRequest, attempt: number, signal: AbortSignal): Promise<Result | null> {
+    const { supervisor, journal, post, topics, telemetry, origin } = this.#parts;
     const { id, messages, max_tokens, sampling, stop } = request;
+    await journal.started(id, attempt);
     post.event(topics.event(id), { id, event: 'started', attempt });
     const stream = new TokenStream({ id, attempt, send: (batch) => post.tokens(topics.token(id), batch) });
     const onTokens = request.stream ? (text: string) => stream.push(text) : () => undefined;
     try {
       const done = await supervisor.generate({ messages, max_tokens, sampling, stop }, onTokens, signal);
-      const early = done.finish_reason === 'cancelled' ? (signal.reason as EarlyEnd) : null;
-      return answered(request, done, attempt, early, origin());
+      const early = done.finish_reason === 'cancelled' ? (signal.reason as End) : null;
+      if (early !== 'draining') return answered(request, done, attempt, early, origin());
+      // An attempt that was interrupted in good order says nothing against the prompt.
+      await journal.started(id, attempt - 1);
+      return null;
     } finally {
       stream.flush();
       telemetry.counters.token_batches_dropped += stream.dropped;
     }
   }
 
-  #refuse(refusal: Refusal): void {
+  /** The message is acknowledged when the broker has the refusal: else a crash between would be silence. */
+  #refuse(refusal: Refusal, acknowledge: () => void): void {
     const { origin, telemetry, log } = this.#parts;
-    if (this.#repeated(refusal)) return;
+    if (this.#repeated(refusal, acknowledge)) return;
     log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
     const result = refused(refusal, origin());
-    this.#publish(result, JSON.stringify(result), refusal.reply_to, refusal.traceparent);
+    this.#deliver(JSON.stringify(result), refusal, { retain: false, delivered: acknowledge });
     telemetry.record(result);
   }
 
   /** A known id is never computed again: its stored result is published, or it is still under way. */
-  #repeated({ id, reply_to, traceparent }: Refusal | PromptRequest): boolean {
+  #repeated({ id, reply_to, traceparent }: Refusal | PromptRequest, acknowledge: () => void): boolean {
     const known = this.#parts.journal.find(id);
+    const live = this.#live.get(id);
     if (known?.state === 'finished')
-      this.#publish(JSON.parse(known.result) as Result, known.result, reply_to, traceparent);
-    return known !== null || this.#live.has(id);
+      this.#deliver(known.result, { reply_to, traceparent }, { retain: true, delivered: acknowledge });
+    else live?.durable.then(acknowledge, () => undefined);
+    return known !== null || live !== undefined;
   }
 
   /** The answer is fixed before anybody sees it. */
   async #finish(result: Result, { reply_to, traceparent }: PromptRequest): Promise<void> {
-    const { journal, telemetry } = this.#parts;
+    const { journal, telemetry, log } = this.#parts;
     const bytes = JSON.stringify(result);
-    await journal.finish(result.id, bytes);
-    this.#publish(result, bytes, reply_to, traceparent);
+    await journal.finish(result.id, bytes, { reply_to, traceparent });
+    this.#publish(bytes, { reply_to, traceparent });
     telemetry.record(result);
+    log.info(
+      { id: result.id, status: result.status, code: result.error?.code, ...result.timings, ...result.usage },
+      'answered',
+    );
   }
 
-  #publish(result: Result, payload: string, replyTo: ReplyTo | null, traceparent: string | null): void {
-    const { post, topics } = this.#parts;
+  #publish(bytes: string, routing: Routing): void {
+    const { id } = JSON.parse(bytes) as Result;
+    this.#deliver(bytes, routing, { retain: true, delivered: () => void this.#parts.journal.delivered(id) });
+  }
+
+  /** To the result topic, and a copy to the Response Topic; `delivered` when the broker has both. */
+  #deliver(
+    payload: string,
+    { reply_to, traceparent }: Routing,
+    how: { retain: boolean; delivered(): void },
+  ): void {
+    const { post, topics, result_retention_s } = this.#parts;
+    const result = JSON.parse(payload) as Result;
     const parcel = {
       payload,
-      retain: false,
       ...(traceparent === null ? {} : { user_properties: { traceparent } }),
       smaller: (bytesMax: number | null) =>
         JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
     };
-    post.deliver({ ...parcel, topic: topics.result(result.id) });
-    if (replyTo !== null) post.deliver({ ...parcel, topic: replyTo.topic, correlation: replyTo.correlation });
+    let missing = reply_to === null ? 1 : 2;
+    const delivered = () => {
+      if (--missing === 0) how.delivered();
+    };
+    const expiry = how.retain ? { expiry_s: result_retention_s } : {};
+    post.deliver({ ...parcel, ...expiry, topic: topics.result(result.id), retain: how.retain, delivered });
+    if (reply_to !== null)
+      post.deliver({
+        ...parcel,
+        topic: reply_to.topic,
+        correlation: reply_to.correlation,
+        retain: false,
+        delivered,
+      });
+  }
+
+  /** Takes a retained result back from the broker. */
+  #clear(id: string): void {
+    const { post, topics } = this.#parts;
+    post.deliver({
+      topic: topics.result(id),
+      payload: '',
+      retain: true,
+      smaller: () => '',
+      delivered: () => undefined,
+    });
   }
 
   #queueFull() {
@@ -221,28 +339,33 @@ export class Service {
   }
 
   /** From here on the request can be cancelled, and its deadline counts. */
-  #open(request: PromptRequest): AbortController {
+  #open(request: PromptRequest, durable: Promise<void>): AbortSignal {
     const end = new AbortController();
-    this.#live.set(request.id, end);
-    const delay = request.deadline_at === null ? Infinity : request.deadline_at - request.received_at;
+    this.#live.set(request.id, { end, durable });
+    const delay = request.deadline_at === null ? Infinity : request.deadline_at - monotonicMs();
     if (delay <= timerMaxMs) {
-      const timer = setTimeout(() => end.abort('expired' satisfies EarlyEnd), delay);
+      const timer = setTimeout(() => end.abort('expired' satisfies EarlyEnd), Math.max(0, delay));
       end.signal.addEventListener('abort', () => clearTimeout(timer));
     }
-    return end;
+    return end.signal;
   }
 
   #close(id: string): void {
     // Aborting what is over only clears its deadline's timer.
-    this.#live.get(id)?.abort();
+    this.#live.get(id)?.end.abort();
     this.#live.delete(id);
     if (this.#live.size === 0) for (const resolve of this.#empty.splice(0)) resolve();
   }
 }
 
-function whenAborted(signal: AbortSignal): Promise<EarlyEnd> {
+/** The result of a request that ended before its answer; none where the next process goes on with it. */
+function endedEarly(request: PromptRequest, early: End, attempt: number, origin: Origin): Result | null {
+  return early === 'draining' ? null : endedWaiting(request, early, attempt, origin);
+}
+
+function whenAborted(signal: AbortSignal): Promise<End> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason as EarlyEnd);
-    else signal.addEventListener('abort', () => resolve(signal.reason as EarlyEnd), { once: true });
+    if (signal.aborted) resolve(signal.reason as End);
+    else signal.addEventListener('abort', () => resolve(signal.reason as End), { once: true });
   });
 }

@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util';
 import { Daemon } from '../daemon.ts';
+import { SlmdError } from '../lib/errors.ts';
 import { createLogger } from '../lib/logger.ts';
 import { engineEntry } from '../lib/package-root.ts';
 import { Board } from '../telemetry/board.ts';
 import { configFile, readConfiguration } from './configuration.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
 
 export const usage = `slmd run [--config <file>]
 
@@ -24,7 +26,10 @@ export async function run(args: string[]): Promise<void> {
     log: createLogger(config.log.level, config.log.format),
     engine_entry: engineEntry(),
   });
-  daemon.start();
+  await daemon.start().catch((error: unknown) => {
+    if (error instanceof SlmdError) throw new CommandError(exitCodes.failed, error.message);
+    throw error;
+  });
   await signalled();
   await daemon.stop();
 }

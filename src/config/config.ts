@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { homedir, hostname } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { SlmdError } from '../lib/errors.ts';
 import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
@@ -50,7 +50,9 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, sources, layers));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
-  const config = structuredClone({ ...parsed.data, device: parsed.data.device ?? deviceFromHost() });
+  const device = parsed.data.device ?? deviceFromHost();
+  const dir = parsed.data.journal.dir ?? stateDirectory(sources.env, device);
+  const config = structuredClone({ ...parsed.data, device, journal: { ...parsed.data.journal, dir } });
   config.mqtt.password ??= readPassword(config.mqtt.password_file, problems);
   config.mqtt.username ??= config.mqtt.password === null ? null : config.device;
   if (problems.length > 0) throw new ConfigError(problems);
@@ -151,12 +153,18 @@ function isSet(settings: Settings, path: PropertyKey[]): boolean {
 
 /** Paths in a file are meant from where the file is. */
 function anchorPaths(settings: Settings, base: string): void {
-  const { mqtt, model } = settings;
-  for (const section of [mqtt, model].filter(isMapping))
+  const { mqtt, model, journal } = settings;
+  for (const section of [mqtt, model, journal].filter(isMapping))
     for (const name of ['password_file', 'ca_file', 'cert_file', 'key_file', 'dir']) {
       const path = section[name];
       if (typeof path === 'string' && path !== '') section[name] = resolve(base, path);
     }
+}
+
+/** Where a service manager says, else where a user's programs keep their state (XDG Base Directory). */
+function stateDirectory(env: NodeJS.ProcessEnv, device: string): string {
+  if (env.STATE_DIRECTORY) return env.STATE_DIRECTORY;
+  return join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'slmd', device);
 }
 
 function deviceFromHost(): string {

@@ -117,6 +117,19 @@ export const configSchema = z.strictObject({
     stream: z.boolean().default(true),
     deadline_ms: z.int().min(1).nullable().default(null).describe('For requests that name none.'),
   }),
+  journal: section({
+    dir: file.describe(
+      'Where accepted prompts and their results are kept. Default: $STATE_DIRECTORY, else ~/.local/state/slmd/<device>.',
+    ),
+    retention_s: z
+      .int()
+      .min(1)
+      .max(30 * 24 * 3600)
+      .default(3600)
+      .describe('How long a result stays retained, and its id remembered.'),
+    results_kept_max: z.int().min(1).default(1000).describe('Results remembered at most.'),
+    bytes_max: z.int().min(65_536).default(67_108_864).describe('What the journal may take of the disk.'),
+  }),
   limits: section({
     payload_bytes_max: z
       .int()
@@ -135,7 +148,6 @@ export const configSchema = z.strictObject({
       .min(1024)
       .default(4_194_304)
       .describe('What waiting prompts may cost in memory.'),
-    results_kept_max: z.int().min(1).default(256).describe('Results remembered for a repeated id.'),
     drain_ms: z.int().min(0).default(10_000).describe('How long a stopping device works on.'),
     // What cannot wait at all would be told to come again later, for ever.
   }).refine(...atMost('payload_bytes_max', 'queue_bytes_max')),
@@ -165,7 +177,7 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
     : T;
 
 /** The configuration the daemon runs on: complete, checked and frozen. */
-export type Config = DeepReadonly<Parsed & { device: string }>;
+export type Config = DeepReadonly<Parsed & { device: string; journal: { dir: string } }>;
 
 /** A part of the file: absent means its defaults, and a name it does not know is a problem. */
 function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {

@@ -18,12 +18,11 @@ export interface Generated {
 }
 
 /** Why a request ended before its answer was complete. */
-export type EarlyEnd = 'cancelled' | 'expired' | 'draining';
+export type EarlyEnd = 'cancelled' | 'expired';
 
 const earlyMessages: Record<EarlyEnd, string> = {
   cancelled: 'cancelled by the requester',
   expired: 'the deadline passed before the answer was complete',
-  draining: 'the device stopped before the answer was complete',
 };
 
 /** The result of a generation that ran; `early` says why it was cut short, if it was. */
@@ -38,7 +37,7 @@ export function answered(
     id: request.id,
     device: origin.device,
     model: origin.model,
-    status: early === null ? 'ok' : statusOf(early),
+    status: early ?? 'ok',
     text: generated.text,
     finish_reason: generated.finish_reason,
     ...(early === null ? {} : { error: wireError(early, earlyMessages[early]) }),
@@ -50,9 +49,14 @@ export function answered(
   };
 }
 
-/** The result of a request that ended while it waited. */
-export function endedWaiting(request: PromptRequest, early: EarlyEnd, origin: Origin): Result {
-  return withoutWork(request, wireError(early, earlyMessages[early]), statusOf(early), 0, origin);
+/** The result of a request that ended while it waited, for its turn or for another attempt. */
+export function endedWaiting(
+  request: PromptRequest,
+  early: EarlyEnd,
+  attempt: number,
+  origin: Origin,
+): Result {
+  return withoutWork(request, wireError(early, earlyMessages[early]), early, attempt, origin);
 }
 
 /** The result of a request whose work failed. */
@@ -109,8 +113,4 @@ function withoutWork(
     attempt,
     metadata: of.metadata,
   };
-}
-
-function statusOf(early: EarlyEnd): Result['status'] {
-  return early === 'draining' ? 'error' : early;
 }

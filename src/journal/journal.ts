@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { join } from 'node:path';
 import type { PromptRequest } from '../contract/prompt.ts';
 import type { BackoffBounds } from '../lib/backoff.ts';
+import { lockDirectory } from './lock.ts';
 import { diskStorage, type LogStorage } from './log-file.ts';
 import { type ReadLog, readLog } from './log-reader.ts';
-import { LogWriter } from './log-writer.ts';
+import { LogWriter, type LogWriterOptions } from './log-writer.ts';
 import { type Moment, momentNow, sinceMs } from './moment.ts';
 import { encodeRecord, type JournalRecord, type Routing } from './record.ts';
 
@@ -30,7 +30,8 @@ export interface FinishedEntry {
 }
 
 export interface JournalOptions {
-  path: string;
+  /** Where the log is; nobody else writes there. */
+  dir: string;
   /** How long a finished id is remembered. */
   retention_ms: number;
   /** Results remembered at most; the oldest delivered ones go first. */
@@ -56,38 +57,38 @@ const historyFactor = 4;
  */
 export class Journal {
   readonly #options: JournalOptions;
-  readonly #entries: Map<string, Entry>;
-  readonly #writer: LogWriter;
+  readonly #entries = new Map<string, Entry>();
   readonly #sizes = new Map<string, number>();
   #liveBytes = 0;
   #finished = 0;
+  #writer: LogWriter;
+  #unlock: () => void = () => undefined;
 
-  /** What was found when the log was read: the bytes of a torn tail, the lines that were damaged. */
-  readonly recovery: Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>;
-
-  private constructor(options: JournalOptions, read: ReadLog) {
+  constructor(options: JournalOptions) {
     this.#options = options;
-    this.#entries = new Map();
-    this.recovery = { torn_bytes: read.torn_bytes, damaged_lines: read.damaged_lines };
-    for (const record of read.records) this.#apply(record);
-    this.#writer = new LogWriter(
-      {
-        path: options.path,
-        storage: options.storage ?? diskStorage,
-        retry: options.retry,
-        snapshot: () => [...this.#entries].flatMap(([id, entry]) => recordsOf(id, entry).map(encodeRecord)),
-        worthRewriting: (bytes) => bytes > Math.max(rewriteBytesMin, historyFactor * this.#liveBytes),
-        trouble: options.trouble,
-        recovered: options.recovered,
-      },
-      read.bytes,
-    );
+    this.#writer = this.#writerFrom(0);
   }
 
-  /** Reads what is there, a torn or damaged log included. @throws where the directory cannot be made or read */
-  static async open(options: JournalOptions): Promise<Journal> {
-    await mkdir(dirname(options.path), { recursive: true, mode: 0o700 });
-    return new Journal(options, await readLog(options.path));
+  /**
+   * Reads what an earlier process has left, a torn or damaged log included.
+   *
+   * @returns what was found: the bytes of a torn tail, the lines that were damaged
+   * @throws SlmdError `journal_in_use`; file system errors as they come
+   */
+  async start(): Promise<Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>> {
+    this.#unlock = lockDirectory(this.#options.dir, momentNow().boot_id);
+    const read = await readLog(this.#path);
+    this.#entries.clear();
+    for (const record of read.records) this.#apply(record);
+    this.#writer = this.#writerFrom(read.bytes);
+    return { torn_bytes: read.torn_bytes, damaged_lines: read.damaged_lines };
+  }
+
+  /** Writes what waits to be written, and lets another process have the journal. */
+  async stop(): Promise<void> {
+    await this.#writer.close();
+    this.#unlock();
+    this.#unlock = () => undefined;
   }
 
   get bytes(): number {
@@ -145,8 +146,22 @@ export class Journal {
     return swept;
   }
 
-  close(): Promise<void> {
-    return this.#writer.close();
+  get #path(): string {
+    return join(this.#options.dir, 'journal.log');
+  }
+
+  #writerFrom(bytes: number): LogWriter {
+    const { storage = diskStorage, retry, trouble, recovered } = this.#options;
+    const options: LogWriterOptions = {
+      path: this.#path,
+      storage,
+      retry,
+      trouble,
+      recovered,
+      snapshot: () => [...this.#entries].flatMap(([id, entry]) => recordsOf(id, entry).map(encodeRecord)),
+      worthRewriting: (size) => size > Math.max(rewriteBytesMin, historyFactor * this.#liveBytes),
+    };
+    return new LogWriter(options, bytes);
   }
 
   #append(record: JournalRecord, refusable: boolean): Promise<void> {

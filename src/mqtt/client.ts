@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt';
+import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
+import { generate } from 'mqtt-packet';
 import { monotonicMs } from '../lib/clock.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
@@ -112,7 +113,7 @@ export class Connection {
   static open(
     options: ConnectionOptions,
     protocol: ProtocolVersion,
-    onMessage: (message: IncomingMessage) => void,
+    onMessage: (message: IncomingMessage, acknowledge: () => void) => void,
     signal: AbortSignal,
   ): Promise<Connection> {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
@@ -125,7 +126,7 @@ export class Connection {
       return Promise.reject(new ConnectError(troubleOf(error, options.url), { cause: error }));
     }
     sendAtOnce(client);
-    client.on('message', (_topic, _payload, packet) => onMessage(incoming(packet)));
+    receive(client, protocol, onMessage);
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
       trouble ??= troubleOf(error, options.url);
@@ -218,6 +219,32 @@ export class Connection {
  */
 function sendAtOnce({ stream }: MqttClient): void {
   if ('setNoDelay' in stream) (stream as unknown as Socket).setNoDelay(true);
+}
+
+/**
+ * Hands messages over, and leaves it to their taker to acknowledge them, when that is right.
+ *
+ * MQTT.js acknowledges a message once its handler calls back without an error, and reads nothing more
+ * until it has called back: a late call would hold up the very PUBACKs and PINGRESPs that others wait
+ * for. So the handler calls back at once, with an error that makes MQTT.js leave the PUBACK out, and the
+ * PUBACK is written later. It can only go to the connection that brought the message, because each
+ * connection has a client of its own: on another one the packet identifier may name another message.
+ */
+function receive(
+  client: MqttClient,
+  protocol: ProtocolVersion,
+  onMessage: (message: IncomingMessage, acknowledge: () => void) => void,
+): void {
+  client.handleMessage = (packet, callback) => {
+    let owed = packet.qos === 1;
+    onMessage(incoming(packet), () => {
+      if (!owed || !client.connected) return;
+      owed = false;
+      const puback = { cmd: 'puback', messageId: packet.messageId, reasonCode: reasonCodes.success } as const;
+      client.stream.write(generate(puback as Packet, { protocolVersion: protocol }));
+    });
+    callback(packet.qos === 1 ? new Error('is acknowledged by its taker') : undefined);
+  };
 }
 
 function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): IClientOptions {

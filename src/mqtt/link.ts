@@ -12,7 +12,8 @@ export interface LinkOptions {
 }
 
 export interface LinkEvents {
-  message(message: IncomingMessage): void;
+  /** The broker keeps the message, and may bring it again, until it is acknowledged. */
+  message(message: IncomingMessage, acknowledge: () => void): void;
   /** A connection is there. What it throws or rejects with ends the connection and is reported as trouble. */
   up(connection: Connection): Promise<void>;
   /** A connection ended, or could not be made; the next attempt is after `retry_ms`. */

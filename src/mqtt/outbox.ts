@@ -1,3 +1,4 @@
+import { backoffMs } from '../lib/backoff.ts';
 import { type Connection, payloadBytesMax, reasonCodes } from './client.ts';
 
 /** A message that must reach the broker: it waits here until a PUBACK says so. */
@@ -8,6 +9,8 @@ export interface Parcel {
   correlation?: Buffer | null;
   expiry_s?: number;
   user_properties?: Record<string, string>;
+  /** The broker has it, for good. Not called for what it refused. */
+  delivered(): void;
   /** What goes instead where the broker does not take `payload`; null where it does not say how much it takes. */
   smaller(bytesMax: number | null): string;
 }
@@ -19,6 +22,10 @@ export interface OutboxEvents {
 
 /** Publishes under way at once; the broker may allow fewer. */
 const windowMax = 8;
+/** A copy that nobody was subscribed to is sent again after so long, and twice that, and so on. */
+const unheard = { min_ms: 1000, max_ms: 30_000 };
+/** After this many times nobody will: the result topic still has the result. */
+const unheardMax = 6;
 /** A broker of MQTT 3.1.1 has no other way to say that a packet is too large than to end the connection. */
 const endingsMax = 3;
 
@@ -35,6 +42,8 @@ export class Outbox {
   readonly #underWay = new Set<Parcel>();
   /** How many connections ended while a parcel was alone under way; 0 where it was so among others. */
   readonly #endings = new Map<Parcel, number>();
+  /** How often nobody was there to hear a parcel. */
+  readonly #unheard = new Map<Parcel, number>();
   #connection: Connection | null = null;
   #idle: (() => void)[] = [];
 
@@ -93,13 +102,27 @@ export class Outbox {
       return; // The connection ended: `use` is called with the next one, and the parcel is still here.
     }
     if (connection !== this.#connection) return;
-    if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
     this.#underWay.delete(parcel);
     this.#endings.delete(parcel);
     this.#waiting.splice(this.#waiting.indexOf(parcel), 1);
+    this.#settle(parcel, code);
     if (this.#waiting.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
     this.#pump();
   }
+
+  /** A retained message waits on the broker for whoever comes; any other is lost if nobody is there (code 16). */
+  #settle(parcel: Parcel, code: number): void {
+    const times = this.#unheard.get(parcel) ?? 0;
+    this.#unheard.delete(parcel);
+    if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
+    else if (code !== reasonCodes.noMatchingSubscribers || parcel.retain || times >= unheardMax)
+      parcel.delivered();
+    else {
+      this.#unheard.set(parcel, times + 1);
+      setTimeout(() => this.push(parcel), backoffMs(times, unheard, Math.random())).unref();
+    }
+  }
+
   #fitting(parcel: Parcel, connection: Connection): string {
     const bytesMax = payloadBytesMax(connection.limits, parcel.topic);
     if (Buffer.byteLength(parcel.payload) > bytesMax) return parcel.smaller(bytesMax);

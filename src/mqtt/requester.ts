@@ -61,7 +61,10 @@ export class Requester {
         reconnect,
       },
       {
-        message: (message) => this.#onMessage(message),
+        message: (message, acknowledge) => {
+          acknowledge();
+          this.#onMessage(message);
+        },
         up: (link) => this.#onUp(link),
         down: (trouble) => this.#onDown(trouble),
       },

@@ -60,6 +60,11 @@ export class RequestQueue {
       (this.#waiting.length >= this.#bounds.depth_max || this.#bytes + request.bytes > this.#bounds.bytes_max)
     )
       return null;
+    return this.enterAgain(request);
+  }
+
+  /** For a request that was admitted before: the bounds held then, and it must not be turned down now. */
+  enterAgain(request: PromptRequest): Place {
     const { promise, resolve } = Promise.withResolvers<void>();
     const entry: Entry = { request, start: resolve };
     const ahead = this.#waiting.findIndex((other) => rank[other.request.priority] > rank[request.priority]);

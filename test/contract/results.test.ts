@@ -59,7 +59,7 @@ test('[SLMD-RES-2] the members of a result are in one order, and only what is no
   );
   const others = [
     answered(request, { ...generated, finish_reason: 'cancelled' }, 1, 'cancelled', origin),
-    endedWaiting(request, 'expired', origin),
+    endedWaiting(request, 'expired', 0, origin),
     failed(request, 'engine_crashed', 'it ended', 3, origin),
     refused({ ...refusalOf({ id: 'a1' }) }, origin),
   ];

@@ -3,7 +3,6 @@ import type { TestContext } from 'node:test';
 import type { PromptRequest } from '../../src/contract/prompt.ts';
 import { Journal, type JournalOptions } from '../../src/journal/journal.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
-import { temporaryDir } from './temporary.ts';
 
 export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptRequest {
   return {
@@ -26,9 +25,9 @@ export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptR
 
 export const noRouting = { reply_to: null, traceparent: null };
 
-export function journalOptions(path: string, more: Partial<JournalOptions> = {}): JournalOptions {
+export function journalOptions(dir: string, more: Partial<JournalOptions> = {}): JournalOptions {
   return {
-    path,
+    dir,
     retention_ms: 3_600_000,
     finished_max: 1000,
     bytes_max: 10_000_000,
@@ -39,16 +38,21 @@ export function journalOptions(path: string, more: Partial<JournalOptions> = {})
   };
 }
 
-export function journalPath(t: TestContext): string {
-  return join(temporaryDir(t), 'journal.log');
+export function journalFile(dir: string): string {
+  return join(dir, 'journal.log');
 }
 
-/** A journal that is closed when the test ends. */
-export async function openJournal(t: TestContext, options: JournalOptions): Promise<Journal> {
-  const journal = await Journal.open(options);
-  t.after(() => journal.close());
-  return journal;
+/** A started journal, stopped when the test ends, and what was found when it was read. */
+export async function openJournal(
+  t: TestContext,
+  options: JournalOptions,
+): Promise<Journal & { recovery: Recovery }> {
+  const journal = new Journal(options);
+  t.after(() => journal.stop());
+  return Object.assign(journal, { recovery: await journal.start() });
 }
+
+export type Recovery = Awaited<ReturnType<Journal['start']>>;
 
 /** Everything a journal knows, for comparison. */
 export function stateOf(journal: Journal, ids: readonly string[]): unknown[] {

@@ -4,14 +4,15 @@ import { test } from 'node:test';
 import type { Journal } from '../../src/journal/journal.ts';
 import { decodeRecord, encodeRecord } from '../../src/journal/record.ts';
 import {
+  journalFile,
   journalOptions,
-  journalPath,
   noRouting,
   openJournal,
   promptOf,
   stateOf,
 } from '../support/journal.ts';
 import { randomNumbers } from '../support/random.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const at = { boot_id: 'b', monotonic_ms: 1, wall_ms: 2 };
 
@@ -44,7 +45,7 @@ test('a line with any one bit turned is not a record', () => {
 
 test('a journal that is opened again knows what it knew, in any order of events', async (t) => {
   const random = randomNumbers(1);
-  const options = journalOptions(journalPath(t));
+  const options = journalOptions(temporaryDir(t));
   const ids = Array.from({ length: 20 }, (_, i) => `id-${i}`);
   let journal = await openJournal(t, options);
   for (let round = 0; round < 30; round++) {
@@ -53,7 +54,7 @@ test('a journal that is opened again knows what it knew, in any order of events'
     );
     await Promise.all(work);
     const before = stateOf(journal, ids);
-    await journal.close();
+    await journal.stop();
     journal = await openJournal(t, options);
     assert.deepEqual(stateOf(journal, ids), before);
     assert.deepEqual(journal.recovery, { torn_bytes: 0, damaged_lines: 0 });
@@ -61,16 +62,17 @@ test('a journal that is opened again knows what it knew, in any order of events'
 });
 
 test('a log that is cut anywhere still opens, with every record before the cut', async (t) => {
-  const path = journalPath(t);
-  const journal = await openJournal(t, journalOptions(path));
+  const dir = temporaryDir(t);
+  const path = journalFile(dir);
+  const journal = await openJournal(t, journalOptions(dir));
   for (const id of ['a', 'b', 'c']) await journal.accept(promptOf(id));
   await journal.finish('a', '{"id":"a"}', noRouting);
-  await journal.close();
+  await journal.stop();
   const whole = readFileSync(path);
   for (let bytes = 0; bytes <= whole.length; bytes += 7) {
     writeFileSync(path, whole);
     truncateSync(path, bytes);
-    const cut = await openJournal(t, journalOptions(path));
+    const cut = await openJournal(t, journalOptions(dir));
     const lines = whole.subarray(0, bytes).filter((byte) => byte === 10).length;
     assert.equal(
       stateOf(cut, ['a', 'b', 'c']).filter((pair) => (pair as unknown[])[1] !== null).length,
@@ -79,24 +81,25 @@ test('a log that is cut anywhere still opens, with every record before the cut',
     assert.equal(cut.recovery.torn_bytes, statSyncDifference(path, bytes));
     // What is appended now must not be glued to the torn line.
     await cut.accept(promptOf('d'));
-    await cut.close();
-    assert.notEqual((await openJournal(t, journalOptions(path))).find('d'), null);
+    await cut.stop();
+    assert.notEqual((await openJournal(t, journalOptions(dir))).find('d'), null);
   }
 });
 
 test('garbage between records is skipped and counted, and the records after it count', async (t) => {
-  const path = journalPath(t);
-  const journal = await openJournal(t, journalOptions(path));
+  const dir = temporaryDir(t);
+  const path = journalFile(dir);
+  const journal = await openJournal(t, journalOptions(dir));
   await journal.accept(promptOf('a'));
-  await journal.close();
+  await journal.stop();
   appendFileSync(
     path,
     Buffer.concat([Buffer.from([0, 1, 2, 255, 10]), Buffer.alloc(4096), Buffer.from('\nnot a record\n')]),
   );
-  const damaged = await openJournal(t, journalOptions(path));
+  const damaged = await openJournal(t, journalOptions(dir));
   await damaged.accept(promptOf('b'));
-  await damaged.close();
-  const again = await openJournal(t, journalOptions(path));
+  await damaged.stop();
+  const again = await openJournal(t, journalOptions(dir));
   assert.equal(again.recovery.damaged_lines, 3);
   assert.deepEqual(
     again.pending().accepted.map(({ request }) => request.id),
@@ -105,8 +108,9 @@ test('garbage between records is skipped and counted, and the records after it c
 });
 
 test('a log of much history is written anew, and stays small under ten thousand requests', async (t) => {
-  const path = journalPath(t);
-  const journal = await openJournal(t, journalOptions(path, { finished_max: 50 }));
+  const dir = temporaryDir(t);
+  const path = journalFile(dir);
+  const journal = await openJournal(t, journalOptions(dir, { finished_max: 50 }));
   let largest = 0;
   for (let i = 0; i < 10_000; i += 50) {
     await Promise.all(Array.from({ length: 50 }, (_, j) => answer(journal, `r-${i + j}`)));
@@ -115,15 +119,15 @@ test('a log of much history is written anew, and stays small under ten thousand 
   }
   assert.ok(largest < 600_000, `${largest} bytes`);
   const before = stateOf(journal, ['r-9999', 'r-0']);
-  await journal.close();
+  await journal.stop();
   assert.deepEqual(
-    stateOf(await openJournal(t, journalOptions(path, { finished_max: 50 })), ['r-9999', 'r-0']),
+    stateOf(await openJournal(t, journalOptions(dir, { finished_max: 50 })), ['r-9999', 'r-0']),
     before,
   );
 });
 
 test('what a bound lets go is delivered and oldest; what is not delivered stays', async (t) => {
-  const journal = await openJournal(t, journalOptions(journalPath(t), { finished_max: 2 }));
+  const journal = await openJournal(t, journalOptions(temporaryDir(t), { finished_max: 2 }));
   await journal.accept(promptOf('undelivered'));
   await journal.finish('undelivered', '{}', noRouting);
   for (const id of ['a', 'b', 'c']) await answer(journal, id);
@@ -133,11 +137,11 @@ test('what a bound lets go is delivered and oldest; what is not delivered stays'
 });
 
 test('an id is forgotten once its retention has passed', async (t) => {
-  const options = journalOptions(journalPath(t), { retention_ms: 0 });
+  const options = journalOptions(temporaryDir(t), { retention_ms: 0 });
   const journal = await openJournal(t, options);
   await answer(journal, 'a');
   const ids = journal.sweep();
-  await journal.close();
+  await journal.stop();
   assert.deepEqual(ids, ['a']);
   assert.equal((await openJournal(t, options)).find('a'), null);
 });

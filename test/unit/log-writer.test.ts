@@ -3,17 +3,18 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { decodeRecord } from '../../src/journal/record.ts';
 import { FaultyStorage } from '../support/faulty-storage.ts';
-import { journalOptions, journalPath, noRouting, openJournal, promptOf } from '../support/journal.ts';
+import { journalFile, journalOptions, noRouting, openJournal, promptOf } from '../support/journal.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 test('requests that arrive together share one fdatasync', async (t) => {
   const storage = new FaultyStorage();
-  const journal = await openJournal(t, journalOptions(journalPath(t), { storage }));
+  const journal = await openJournal(t, journalOptions(temporaryDir(t), { storage }));
   await Promise.all(Array.from({ length: 100 }, (_, i) => journal.accept(promptOf(`r-${i}`))));
   assert.ok(storage.calls.datasync <= 2, `${storage.calls.datasync} calls`);
 });
 
 test('what is not on disk yet is not known yet', async (t) => {
-  const journal = await openJournal(t, journalOptions(journalPath(t)));
+  const journal = await openJournal(t, journalOptions(temporaryDir(t)));
   const accepted = journal.accept(promptOf('a'));
   assert.equal(journal.find('a'), null);
   await accepted;
@@ -26,11 +27,11 @@ for (const fault of [
   { on: 'open', code: 'EIO' },
 ] as const) {
   test(`when ${fault.on} fails with ${fault.code}, prompts are refused, results wait, and all is well once it works again`, async (t) => {
-    const path = journalPath(t);
+    const dir = temporaryDir(t);
     const storage = new FaultyStorage();
     const told: string[] = [];
     const recovered = Promise.withResolvers<void>();
-    const options = journalOptions(path, {
+    const options = journalOptions(dir, {
       storage,
       trouble: (error) => told.push((error as NodeJS.ErrnoException).code ?? ''),
       recovered: () => recovered.resolve(),
@@ -50,8 +51,8 @@ for (const fault of [
     await recovered.promise;
     await finished;
     await journal.accept(promptOf('d'));
-    await journal.close();
-    const again = await openJournal(t, journalOptions(path));
+    await journal.stop();
+    const again = await openJournal(t, journalOptions(dir));
     const found = ['a', 'b', 'c', 'd'].map((id) => again.find(id)?.state ?? null);
     assert.deepEqual(found, [fault.on === 'open' ? null : 'finished', null, null, 'accepted']);
     assert.deepEqual(again.recovery, { torn_bytes: 0, damaged_lines: 0 });
@@ -59,12 +60,12 @@ for (const fault of [
 }
 
 test('after a failed fdatasync nothing more is written to that file', async (t) => {
-  const path = journalPath(t);
+  const dir = temporaryDir(t);
   const storage = new FaultyStorage();
   const recovered = Promise.withResolvers<void>();
   const journal = await openJournal(
     t,
-    journalOptions(path, { storage, recovered: () => recovered.resolve() }),
+    journalOptions(dir, { storage, recovered: () => recovered.resolve() }),
   );
   await journal.accept(promptOf('a'));
   storage.faults = [{ on: 'datasync', code: 'EIO' }];
@@ -72,7 +73,7 @@ test('after a failed fdatasync nothing more is written to that file', async (t) 
   storage.faults = [];
   await recovered.promise;
   assert.equal(storage.calls.replace, 1);
-  const ids = readFileSync(path, 'utf8')
+  const ids = readFileSync(journalFile(dir), 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => decodeRecord(line)?.id);
@@ -80,11 +81,11 @@ test('after a failed fdatasync nothing more is written to that file', async (t) 
 });
 
 test('a fresh log that cannot take its name is written again until it can', async (t) => {
-  const path = journalPath(t);
+  const dir = temporaryDir(t);
   const storage = new FaultyStorage();
   let troubles = 0;
   const recovered = Promise.withResolvers<void>();
-  const options = journalOptions(path, {
+  const options = journalOptions(dir, {
     storage,
     finished_max: 1,
     trouble: () => {
@@ -105,6 +106,6 @@ test('a fresh log that cannot take its name is written again until it can', asyn
   await recovered.promise;
   assert.equal(troubles, 1);
   await journal.accept(promptOf('after'));
-  await journal.close();
-  assert.equal((await openJournal(t, journalOptions(path))).find('after')?.state, 'accepted');
+  await journal.stop();
+  assert.equal((await openJournal(t, journalOptions(dir))).find('after')?.state, 'accepted');
 });

@@ -14,7 +14,14 @@ function outbox(): { box: Outbox; refused: Refused[] } {
 }
 
 function parcel(topic: string, more: Partial<Parcel> = {}): Parcel {
-  return { topic, payload: `of ${topic}`, retain: false, smaller: () => 'smaller', ...more };
+  return {
+    topic,
+    payload: `of ${topic}`,
+    retain: false,
+    delivered: () => undefined,
+    smaller: () => 'smaller',
+    ...more,
+  };
 }
 
 /** An outbox with these parcels on a connection. */
