@@ -12,6 +12,7 @@ import type { PromptRequest, Refusal, ReplyTo } from './contract/prompt.ts';
 import type { RequestEvent, Result, TokenBatch } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
 import type { MemoryJournal } from './journal/memory-journal.ts';
+import { timerMaxMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
@@ -51,8 +52,6 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
   'engine_stalled',
   'out_of_memory',
 ]);
-/** `setTimeout` takes no longer delay (24 days); nothing waits in a bounded queue for so long. */
-const timerMaxMs = 2 ** 31 - 1;
 
 /**
  * The story of a request: read → admit → accept → wait → run → fix the result → publish → measure.
@@ -132,7 +131,7 @@ export class Service {
     this.#close(request.id);
     log.info(
       { id: request.id, status: result.status, code: result.error?.code, ...result.timings, ...result.usage },
-      'answered',
+      'ended',
     );
   }
 
@@ -225,6 +224,7 @@ export class Service {
     const end = new AbortController();
     this.#live.set(request.id, end);
     const delay = request.deadline_at === null ? Infinity : request.deadline_at - request.received_at;
+    // Nothing waits in a bounded queue for longer than a timer can.
     if (delay <= timerMaxMs) {
       const timer = setTimeout(() => end.abort('expired' satisfies EarlyEnd), delay);
       end.signal.addEventListener('abort', () => clearTimeout(timer));

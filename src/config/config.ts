@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
@@ -50,7 +50,12 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, sources, layers));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
-  const config = structuredClone({ ...parsed.data, device: parsed.data.device ?? deviceFromHost() });
+  const device = parsed.data.device ?? deviceFromHost();
+  const response_topics = parsed.data.mqtt.response_topics ?? [
+    `${parsed.data.topic_prefix}/${device}/response/#`,
+  ];
+  const config = structuredClone({ ...parsed.data, device, mqtt: { ...parsed.data.mqtt, response_topics } });
+  checkFiles(config, problems);
   config.mqtt.password ??= readPassword(config.mqtt.password_file, problems);
   config.mqtt.username ??= config.mqtt.password === null ? null : config.device;
   if (problems.length > 0) throw new ConfigError(problems);
@@ -91,6 +96,23 @@ function readProfile(
   } catch (error) {
     problems.push({ source: 'device profile', path: 'profile', message: (error as Error).message });
     return null;
+  }
+}
+
+/** What the daemon will have to read, seen before it tries for ever. */
+function checkFiles({ mqtt }: Pick<Config, 'mqtt'>, problems: Problem[]): void {
+  const files = {
+    'mqtt.ca_file': mqtt.ca_file,
+    'mqtt.cert_file': mqtt.cert_file,
+    'mqtt.key_file': mqtt.key_file,
+  };
+  for (const [path, file] of Object.entries(files)) {
+    if (file === null) continue;
+    try {
+      accessSync(file, constants.R_OK);
+    } catch {
+      problems.push({ source: file, path, message: 'cannot be read' });
+    }
   }
 }
 

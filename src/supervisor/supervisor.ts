@@ -59,6 +59,8 @@ export class Supervisor {
   #loadFailure: string | null = null;
   #stalled = false;
   #failures = 0;
+  /** Ends in a row that came before the engine was ready. */
+  #failedLoads = 0;
   #lastKey = 0;
   #startedAt = 0;
   #watchdog: NodeJS.Timeout | null = null;
@@ -156,6 +158,7 @@ export class Supervisor {
         this.#disarm();
         this.#info = message.info;
         this.#loadFailure = null;
+        this.#failedLoads = 0;
         this.#events.ready(message.info);
         this.#settleWaiters(null);
         return;
@@ -185,7 +188,7 @@ export class Supervisor {
     if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
     const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
     this.#attempt?.reject(new SlmdError(code, message));
-    if (!wasReady && this.#failures >= failuresBeforeGivingUp)
+    if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp)
       this.#settleWaiters(new SlmdError(code, message));
     this.#events.down(code, message, retryMs);
     this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);
