@@ -91,6 +91,7 @@ export class Requester {
 
   /** Resolves when a device says that it is ready; rejects where it says why it is not, or by the signal. */
   async ready(device: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const { status } = topicsOf(this.#prefix, device);
     const ready = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => ready.reject(signal.reason));
@@ -109,6 +110,7 @@ export class Requester {
     events: AskEvents,
     signal: AbortSignal,
   ): Promise<Result> {
+    signal.throwIfAborted();
     const topics = topicsOf(this.#prefix, device);
     const answer = new Promise<Result>((resolve, reject) => {
       const question = { topics, request, events, resolve, reject };
