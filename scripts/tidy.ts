@@ -41,7 +41,6 @@ export const doors: Record<string, readonly string[]> = {
   aedes: ['src/mqtt/embedded-broker.ts'],
   'onnxruntime-node': ['src/onnx/'],
   'onnxruntime-common': ['src/onnx/'],
-  koffi: ['src/onnx/'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
   zod: ['src/contract/', 'src/config/', 'src/ipc/', 'src/model/', 'src/builder/', 'src/cli/'],

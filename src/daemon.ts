@@ -170,6 +170,7 @@ export class Daemon {
           this.#presence.engineReady(false);
         },
         garbage: () => this.#log.warn('the engine sent a message that is none'),
+        said: (line) => this.#log.warn(line),
       },
     );
   }

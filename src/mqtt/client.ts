@@ -41,9 +41,7 @@ export interface PublishOptions {
 /** MQTT 5 reason codes (§2.4) that slmd acts on; 3.1.1 has no codes and reports `success`. */
 export const reasonCodes = {
   success: 0,
-  noMatchingSubscribers: 16,
   failure: 128,
-  notAuthorized: 135,
   packetTooLarge: 149,
 } as const;
 

@@ -20,6 +20,8 @@ export interface SupervisorEvents {
   /** The engine is gone or could not load; the next attempt is after `retry_ms`. */
   down(code: ErrorCode, message: string, retryMs: number): void;
   garbage(): void;
+  /** A line of the engine's own, for the log. */
+  said(line: string): void;
 }
 
 export type GenerateJob = Omit<GenerateMessage, 'type' | 'key'>;
@@ -146,6 +148,7 @@ export class Supervisor {
     this.#process = new EngineProcess(this.#options.entry, {
       message: (message) => this.#onMessage(message),
       garbage: () => this.#events.garbage(),
+      said: (line) => this.#events.said(line),
       exit: (reason) => this.#onExit(reason.code, reason.message),
     });
     this.#progress();
