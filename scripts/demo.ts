@@ -8,7 +8,7 @@ await buildAll();
 const slmd = join(import.meta.dirname, '..', 'dist', 'slmd.js');
 const child = spawn(process.execPath, [slmd, 'demo', ...process.argv.slice(2)], { stdio: 'inherit' });
 process.on('SIGINT', () => undefined); // The demo ends on Ctrl-C by itself, in good order.
-process.on('SIGTERM', () => child.kill('SIGTERM'));
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
 child.on('exit', (code) => {
   process.exitCode = code ?? 1;
 });

@@ -151,7 +151,9 @@ export class Daemon {
     if (this.#refusals.has(why)) return;
     this.#refusals.add(why);
     this.#log.error({ topic, code }, 'the broker refuses a publish');
-    this.#presence.condition('acl', why);
+    // Somebody else's topic that the ACL keeps from this device says nothing about the device.
+    if (topic.startsWith(`${this.#config.topic_prefix}/${this.#config.device}/`))
+      this.#presence.condition('acl', why);
   }
 
   #makeSupervisor(entry: string): Supervisor {
@@ -185,6 +187,7 @@ export class Daemon {
           this.#presence.engineReady(false);
         },
         garbage: () => this.#log.warn('the engine sent a message that is none'),
+        said: (line) => this.#log.warn(line),
       },
     );
   }

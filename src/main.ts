@@ -55,7 +55,8 @@ async function main([name, ...args]: string[]): Promise<number> {
 function exitCodeOf(error: unknown): number {
   const { code, message } = error as { code?: unknown; message?: string };
   if (error instanceof CommandError) console.error(`slmd: ${message}`);
-  else if (typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS')) console.error(`slmd: ${message}`);
+  else if (typeof code === 'string' && (code.startsWith('ERR_PARSE_ARGS') || 'syscall' in (error as object)))
+    console.error(`slmd: ${message}`);
   else console.error(error);
   if (error instanceof CommandError) return error.exitCode;
   return typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS') ? exitCodes.usage : exitCodes.failed;

@@ -14,7 +14,7 @@ import type { Topics } from './contract/topics.ts';
 import type { AcceptedEntry, Journal } from './journal/journal.ts';
 import { sinceMs } from './journal/moment.ts';
 import type { Routing } from './journal/record.ts';
-import { monotonicMs } from './lib/clock.ts';
+import { monotonicMs, timerMaxMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
@@ -56,8 +56,6 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
   'engine_stalled',
   'out_of_memory',
 ]);
-/** `setTimeout` takes no longer delay (24 days); nothing waits in a bounded queue for so long. */
-const timerMaxMs = 2 ** 31 - 1;
 
 /** Why a request ends early: for good, or for this process. */
 type End = EarlyEnd | 'draining';
@@ -281,7 +279,7 @@ export class Service {
     telemetry.record(result);
     log.info(
       { id: result.id, status: result.status, code: result.error?.code, ...result.timings, ...result.usage },
-      'answered',
+      'ended',
     );
   }
 
@@ -343,6 +341,7 @@ export class Service {
     const end = new AbortController();
     this.#live.set(request.id, { end, durable });
     const delay = request.deadline_at === null ? Infinity : request.deadline_at - monotonicMs();
+    // Nothing waits in a bounded queue for longer than a timer can.
     if (delay <= timerMaxMs) {
       const timer = setTimeout(() => end.abort('expired' satisfies EarlyEnd), Math.max(0, delay));
       end.signal.addEventListener('abort', () => clearTimeout(timer));

@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import type { WireRequest } from '../contract/request.ts';
 import type { Result } from '../contract/result.ts';
+import { timerMaxMs } from '../lib/clock.ts';
 import type { Requester } from '../mqtt/requester.ts';
+import { ConnectError } from '../mqtt/trouble.ts';
 import { readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { connectRequester, timingsLine } from './requester.ts';
+import { StreamPrinter } from './stream-printer.ts';
 
 export const usage = `slmd ask "<prompt>" [options]
 
@@ -23,7 +26,8 @@ Asks a device over MQTT and prints its answer on stdout; timings go to stderr.
   --quiet               no timings
 
 Credentials come from the configuration: SLMD_MQTT_USERNAME, SLMD_MQTT_PASSWORD_FILE.
-Exit code: 0 answered, 4 no broker, 5 no answer in time, 6 the device answered with an error.`;
+Exit code: 0 answered, 1 no device is ready, 4 no broker, 5 no answer in time, 6 the device answered with
+an error, 130 interrupted.`;
 
 const options = {
   device: { type: 'string' },
@@ -81,8 +85,15 @@ function requestOf(prompt: string, values: Values): WireRequest & { id: string }
     ...number(values.temperature, 'temperature'),
     ...number(values.seed, 'seed'),
     ...(values.priority === undefined ? {} : { priority: values.priority as 'low' | 'normal' | 'high' }),
+    deadline_ms: deadlineOf(values.timeout),
     stream: values.stream,
   };
+}
+
+function deadlineOf(timeout: string): number {
+  const ms = Number(timeout) * 1000;
+  if (ms >= 1 && ms <= timerMaxMs - graceMs) return Math.round(ms);
+  throw new CommandError(exitCodes.usage, '--timeout must be a number of seconds');
 }
 
 async function onlyDevice(requester: Requester, prefix: string, url: string): Promise<string> {
@@ -96,7 +107,7 @@ async function onlyDevice(requester: Requester, prefix: string, url: string): Pr
     );
   const known = devices.map(([name, { state }]) => `${name} is ${state}`);
   throw new CommandError(
-    exitCodes.broker,
+    exitCodes.failed,
     known.length === 0
       ? `no device has ever spoken under ${prefix}/ at ${url}: is slmd running there?`
       : `no device is ready: ${known.join(', ')}`,
@@ -109,37 +120,45 @@ async function answer(
   request: WireRequest & { id: string },
   values: Values,
 ): Promise<Result> {
-  const seconds = Number(values.timeout);
-  if (!(seconds > 0)) throw new CommandError(exitCodes.usage, '--timeout must be a number of seconds');
   const giveUp = new AbortController();
+  const seconds = (request.deadline_ms ?? 0) / 1000;
   const timer = setTimeout(
     () => giveUp.abort(new CommandError(exitCodes.timeout, `${device} gave no answer within ${seconds} s`)),
-    seconds * 1000,
+    // The device ends the request at its deadline by itself, and says so; this is for one that is silent.
+    (request.deadline_ms ?? 0) + graceMs,
   );
+  const interrupt = () => giveUp.abort(new CommandError(exitCodes.interrupted, 'cancelled'));
+  process.on('SIGINT', interrupt);
   const line = (document: object) => console.log(JSON.stringify(document));
+  const printer = new StreamPrinter();
   try {
-    return await requester.ask(
+    const result = await requester.ask(
       device,
       request,
       values.json && values.stream
         ? { event: line, token: line }
-        : { token: ({ text }) => void (values.stream && process.stdout.write(text)) },
+        : { token: (batch) => void (values.stream && printer.token(batch)) },
       giveUp.signal,
     );
+    if (values.json) line(result);
+    else if (values.stream) printer.end(result);
+    else if (result.text !== '') console.log(result.text);
+    return result;
+  } catch (error) {
+    if (error instanceof ConnectError) throw new CommandError(exitCodes.broker, error.message);
+    throw error;
   } finally {
     clearTimeout(timer);
+    process.removeListener('SIGINT', interrupt);
   }
 }
 
-function show(result: Result, { json, stream, quiet }: Values): void {
-  if (json) console.log(JSON.stringify(result));
-  else if (!stream) console.log(result.text);
-  else process.stdout.write('\n');
-  if (!quiet && !json && result.timings !== null && result.usage !== null)
-    console.error(timingsLine(result.timings, result.usage));
-  if (result.error !== undefined)
-    throw new CommandError(
-      exitCodes.refused,
-      `${result.device}: ${result.error.code}: ${result.error.message}`,
-    );
+/** Longer than a result takes from the device to here. */
+const graceMs = 2000;
+
+function show({ device, timings, usage, error }: Result, { json, quiet }: Values): void {
+  if (!quiet && !json && timings !== null && usage !== null) console.error(timingsLine(timings, usage));
+  if (error === undefined) return;
+  const code = error.code === 'expired' ? exitCodes.timeout : exitCodes.refused;
+  throw new CommandError(code, `${device}: ${error.code}: ${error.message}`);
 }

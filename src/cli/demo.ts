@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
+import type { TokenBatch } from '../contract/result.ts';
+import { packageRoot } from '../lib/package-root.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../mqtt/embedded-broker.ts';
 import type { Requester } from '../mqtt/requester.ts';
 import { readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { connectRequester, timingsLine } from './requester.ts';
+import { StreamPrinter } from './stream-printer.ts';
 
 export const usage = `slmd demo [--port <n>]
 
@@ -26,24 +29,44 @@ const answerTimeoutMs = 120_000;
 
 export async function demo(args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { port: { type: 'string', default: '1883' } } });
-  const broker = await startEmbeddedBroker(Number(values.port));
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new CommandError(exitCodes.usage, '--port must be a number from 0 to 65535');
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => stop.abort(new CommandError(exitCodes.interrupted, 'interrupted')));
+  const broker = await startEmbeddedBroker(port);
   console.log(`broker   ${broker.url} (embedded, loopback only)`);
   const daemon = startDaemon(broker);
+  const ended = once(daemon, 'exit').then(() => {
+    throw new CommandError(exitCodes.failed, 'the daemon ended; its lines above say why');
+  });
+  const shown = showThreeAndStay(broker, stop.signal);
   try {
-    await showThree(broker, daemon);
-    if (process.stdin.isTTY && process.stdout.isTTY) {
-      console.log('\nThe demo stays up until Ctrl-C.');
-      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
-    }
+    await Promise.race([ended, shown]);
   } finally {
-    await stopDaemon(daemon);
+    stop.abort();
+    await Promise.allSettled([shown, stopDaemon(daemon), ended]);
     await broker.stop();
   }
 }
 
+async function showThreeAndStay(broker: EmbeddedBroker, stop: AbortSignal): Promise<void> {
+  await showThree(broker, stop);
+  if (!process.stdin.isTTY || !process.stdout.isTTY) return;
+  console.log('\nThe demo stays up until Ctrl-C.');
+  if (!stop.aborted) await once(stop, 'abort');
+}
+
 /** The daemon as it runs on a board: its own process, told where the broker is and nothing else. */
 function startDaemon({ url }: EmbeddedBroker): ChildProcess {
-  const settings = { SLMD_MQTT_URL: url, SLMD_DEVICE: device, SLMD_LOG_LEVEL: 'error' };
+  // An empty configuration file: whatever this machine's own says is not meant for the demo.
+  const settings = {
+    SLMD_CONFIG: '/dev/null',
+    SLMD_MQTT_URL: url,
+    SLMD_DEVICE: device,
+    SLMD_LOG_LEVEL: 'error',
+  };
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   return spawn(process.execPath, [process.argv[1] ?? '', 'run'], {
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -59,60 +82,55 @@ async function stopDaemon(daemon: ChildProcess): Promise<void> {
   await once(daemon, 'exit');
 }
 
-async function showThree(broker: EmbeddedBroker, daemon: ChildProcess): Promise<void> {
+async function showThree(broker: EmbeddedBroker, stop: AbortSignal): Promise<void> {
   const { config } = readConfiguration(null, { SLMD_MQTT_URL: broker.url });
   const requester = await connectRequester(config);
   try {
-    const early = once(daemon, 'exit').then(() => {
-      throw new CommandError(exitCodes.failed, 'the daemon ended; its lines above say why');
-    });
     const since = performance.now();
-    await Promise.race([
-      early,
-      requester.ready(device, limit(readyTimeoutMs, 'the daemon did not become ready')),
-    ]);
+    await requester
+      .ready(device, within(readyTimeoutMs, 'the daemon did not become ready', stop))
+      .catch(explained);
     console.log(`device   ${device}, ready after ${((performance.now() - since) / 1000).toFixed(1)} s`);
-    for (const prompt of prompts) await Promise.race([early, showOne(requester, prompt)]);
+    for (const prompt of prompts) await showOne(requester, prompt, stop);
     console.log(secondTerminal(broker));
   } finally {
     await requester.close();
   }
 }
 
-async function showOne(requester: Requester, prompt: string): Promise<void> {
+function explained(error: Error): never {
+  throw error instanceof CommandError ? error : new CommandError(exitCodes.failed, error.message);
+}
+
+async function showOne(requester: Requester, prompt: string, stop: AbortSignal): Promise<void> {
   console.log(`\n> ${prompt}`);
   const id = `demo-${prompts.indexOf(prompt) + 1}`;
-  let streamed = '';
+  const printer = new StreamPrinter();
+  const token = (batch: TokenBatch) => printer.token(batch);
   const result = await requester.ask(
     device,
     { id, prompt },
-    {
-      token: ({ text }) => {
-        streamed += text;
-        process.stdout.write(text);
-      },
-    },
-    limit(answerTimeoutMs, 'no answer came'),
+    { token },
+    within(answerTimeoutMs, 'no answer came', stop),
   );
+  printer.end(result);
   if (result.error !== undefined)
     throw new CommandError(exitCodes.refused, `${result.error.code}: ${result.error.message}`);
-  // Tokens are QoS 0: where one was dropped, the result still has the whole text.
-  console.log(streamed === result.text ? '' : `\n${result.text}`);
   if (result.timings !== null && result.usage !== null)
     console.log(`  ${timingsLine(result.timings, result.usage)}`);
 }
 
-function limit(ms: number, message: string): AbortSignal {
-  const controller = new AbortController();
-  setTimeout(() => controller.abort(new CommandError(exitCodes.timeout, message)), ms).unref();
-  return controller.signal;
+function within(ms: number, message: string, stop: AbortSignal): AbortSignal {
+  const late = new AbortController();
+  setTimeout(() => late.abort(new CommandError(exitCodes.timeout, message)), ms).unref();
+  return AbortSignal.any([late.signal, stop]);
 }
 
 function secondTerminal({ port, url }: EmbeddedBroker): string {
   const at = port === 1883 ? '' : ` -p ${port}`;
   const broker = port === 1883 ? '' : ` --url ${url}`;
   return `
-In a second terminal:
+In a second terminal, in ${packageRoot()}:
   mosquitto_sub -h 127.0.0.1${at} -v -t 'slmd/${device}/#'
   mosquitto_pub -h 127.0.0.1${at} -q 1 -t slmd/${device}/prompt -m 'turn off the kitchen light'
   npx slmd ask${broker} "open the living room blinds" --stream`;

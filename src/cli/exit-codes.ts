@@ -13,6 +13,8 @@ export const exitCodes = {
   timeout: 5,
   /** The device answered, with an error. */
   refused: 6,
+  /** By Ctrl-C: 128 and the signal's number, as shells have it. */
+  interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

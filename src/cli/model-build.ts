@@ -40,6 +40,9 @@ export async function modelBuild(args: string[]): Promise<void> {
     throw new CommandError(exitCodes.usage, `one checkpoint and --out are needed\n\n${buildUsage}`);
 
   const progress = new Progress('building');
+  // The builder leaves nothing half-made behind, if it is asked to stop and not shot.
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort(new CommandError(exitCodes.interrupted, 'interrupted')));
   // What the values may be, the builder knows: it refuses others by name.
   const options = {
     ...given('quantization', values.quantization),
@@ -50,6 +53,7 @@ export async function modelBuild(args: string[]): Promise<void> {
     ...given('logits', values.logits),
     ...given('id', values.id),
     force: values.force,
+    signal: interrupted.signal,
     onProgress: ({ bytesDone, bytesTotal }) => progress.report(bytesDone, bytesTotal),
   } as BuildOptions;
   try {

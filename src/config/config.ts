@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
@@ -51,8 +51,14 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const device = parsed.data.device ?? deviceFromHost();
-  const dir = parsed.data.journal.dir ?? stateDirectory(sources.env, device);
-  const config = structuredClone({ ...parsed.data, device, journal: { ...parsed.data.journal, dir } });
+  const { mqtt, journal, topic_prefix } = parsed.data;
+  const config = structuredClone({
+    ...parsed.data,
+    device,
+    mqtt: { ...mqtt, response_topics: mqtt.response_topics ?? [`${topic_prefix}/${device}/response/#`] },
+    journal: { ...journal, dir: journal.dir ?? stateDirectory(sources.env, device) },
+  });
+  checkFiles(config, problems);
   config.mqtt.password ??= readPassword(config.mqtt.password_file, problems);
   config.mqtt.username ??= config.mqtt.password === null ? null : config.device;
   if (problems.length > 0) throw new ConfigError(problems);
@@ -93,6 +99,23 @@ function readProfile(
   } catch (error) {
     problems.push({ source: 'device profile', path: 'profile', message: (error as Error).message });
     return null;
+  }
+}
+
+/** What the daemon will have to read, seen before it tries for ever. */
+function checkFiles({ mqtt }: Pick<Config, 'mqtt'>, problems: Problem[]): void {
+  const files = {
+    'mqtt.ca_file': mqtt.ca_file,
+    'mqtt.cert_file': mqtt.cert_file,
+    'mqtt.key_file': mqtt.key_file,
+  };
+  for (const [path, file] of Object.entries(files)) {
+    if (file === null) continue;
+    try {
+      accessSync(file, constants.R_OK);
+    } catch {
+      problems.push({ source: file, path, message: 'cannot be read' });
+    }
   }
 }
 

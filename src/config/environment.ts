@@ -10,7 +10,7 @@ export interface Problem {
   message: string;
 }
 
-/** Variables of other meaning: where the file is, and what only scripts and tests read. */
+/** Of another meaning: where the file is. */
 const reserved = new Set(['SLMD_CONFIG']);
 
 /** A setting in the file at `mqtt.url` is `SLMD_MQTT_URL` in the environment. */

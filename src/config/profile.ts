@@ -11,6 +11,7 @@ export interface BoardTraits {
 }
 
 const profileSchema = z.strictObject({
+  /** For people who read the file. */
   title: z.string(),
   match: z.strictObject({
     /** A part of the device tree's model name. */
@@ -23,7 +24,6 @@ const profileSchema = z.strictObject({
 
 export interface Profile {
   name: string;
-  title: string;
   settings: Settings;
 }
 
@@ -52,8 +52,8 @@ export function chooseProfile(dir: string, wanted: string, board: BoardTraits): 
 type Match = z.infer<typeof profileSchema>['match'];
 
 function read(dir: string, file: string): { match: Match; profile: Profile } {
-  const { title, match, config } = profileSchema.parse(parse(readFileSync(join(dir, file), 'utf8')));
-  return { match, profile: { name: basename(file, '.yaml'), title, settings: config } };
+  const { match, config } = profileSchema.parse(parse(readFileSync(join(dir, file), 'utf8')));
+  return { match, profile: { name: basename(file, '.yaml'), settings: config } };
 }
 
 function fits(match: Match, board: BoardTraits): boolean {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { devicePattern, isTopicFilter, prefixPattern } from '../contract/topics.ts';
+import { timerMaxMs } from '../lib/clock.ts';
 
 const file = z.string().min(1).nullable().default(null);
 const topicFilter = z.string().refine(isTopicFilter, 'is not a topic filter');
@@ -27,6 +28,7 @@ export const configSchema = z.strictObject({
         /^(mqtts?|wss?):\/\/[^\s@]+$/,
         'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
       )
+      .refine(URL.canParse, 'is not a URL')
       .default('mqtt://localhost:1883'),
     protocol: z
       .enum(['auto', '5.0', '3.1.1'])
@@ -63,8 +65,8 @@ export const configSchema = z.strictObject({
       .max(65_535)
       .default(16)
       .describe('Prompts under way at once: back-pressure on the broker.'),
-    reconnect_min_ms: z.int().min(10).default(1000),
-    reconnect_max_ms: z.int().min(10).default(60_000),
+    reconnect_min_ms: z.int().min(10).max(timerMaxMs).default(1000),
+    reconnect_max_ms: z.int().min(10).max(timerMaxMs).default(60_000),
     will_delay_s: z
       .int()
       .min(0)
@@ -73,9 +75,10 @@ export const configSchema = z.strictObject({
     response_topics: z
       .array(topicFilter)
       .max(32)
-      .default(['slmd/+/response/#'])
+      .nullable()
+      .default(null)
       .describe(
-        'Where a Response Topic may point. Anything else is refused: it would lend the requester this device’s rights.',
+        'Where a Response Topic may point. Default: <topic_prefix>/<device>/response/#. Anything else is refused: it would lend the requester this device’s rights.',
       ),
   })
     .refine(...atMost('reconnect_min_ms', 'reconnect_max_ms'))
@@ -95,10 +98,11 @@ export const configSchema = z.strictObject({
     stall_ms: z
       .int()
       .min(1000)
+      .max(timerMaxMs)
       .default(120_000)
       .describe('An engine without a sign of life for so long is restarted.'),
-    restart_min_ms: z.int().min(10).default(500),
-    restart_max_ms: z.int().min(10).default(60_000),
+    restart_min_ms: z.int().min(10).max(timerMaxMs).default(500),
+    restart_max_ms: z.int().min(10).max(timerMaxMs).default(60_000),
     attempts_max: z
       .int()
       .min(1)
@@ -148,7 +152,7 @@ export const configSchema = z.strictObject({
       .min(1024)
       .default(4_194_304)
       .describe('What waiting prompts may cost in memory.'),
-    drain_ms: z.int().min(0).default(10_000).describe('How long a stopping device works on.'),
+    drain_ms: z.int().min(0).max(timerMaxMs).default(10_000).describe('How long a stopping device works on.'),
     // What cannot wait at all would be told to come again later, for ever.
   }).refine(...atMost('payload_bytes_max', 'queue_bytes_max')),
   telemetry: section({
@@ -177,7 +181,9 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
     : T;
 
 /** The configuration the daemon runs on: complete, checked and frozen. */
-export type Config = DeepReadonly<Parsed & { device: string; journal: { dir: string } }>;
+export type Config = DeepReadonly<
+  Parsed & { device: string; mqtt: { response_topics: string[] }; journal: { dir: string } }
+>;
 
 /** A part of the file: absent means its defaults, and a name it does not know is a problem. */
 function section<Shape extends z.core.$ZodLooseShape>(shape: Shape) {

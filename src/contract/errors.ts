@@ -30,7 +30,7 @@ export const errorCodes = {
   engine_crashed: { retryable: true, meaning: 'The engine process ended while it worked on this prompt.' },
   engine_stalled: {
     retryable: true,
-    meaning: 'The engine made no progress for limits.stall_ms and was stopped.',
+    meaning: 'The engine made no progress for engine.stall_ms and was stopped.',
   },
   engine_failed: { retryable: false, meaning: 'The engine reported an error for this prompt and went on.' },
   out_of_memory: { retryable: true, meaning: 'The engine process was ended for want of memory.' },

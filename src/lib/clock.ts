@@ -7,3 +7,6 @@
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
+
+/** The longest delay that `setTimeout` takes, 24 days; a longer one fires at once. */
+export const timerMaxMs = 2 ** 31 - 1;

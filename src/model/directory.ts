@@ -139,7 +139,11 @@ function parseJson(text: string, path: string): Record<string, unknown> {
 }
 
 function unreadable(path: string, thrown: unknown): SlmdError<ModelErrorCode> {
-  return new SlmdError('model_missing', `cannot read ${path}: ${messageOf(thrown)}`, { cause: thrown });
+  const missing = (thrown as NodeJS.ErrnoException).code === 'ENOENT';
+  const line = missing
+    ? `there is no ${path}: set model.dir (SLMD_MODEL_DIR) to a model, or make one with slmd model build`
+    : `cannot read ${path}: ${messageOf(thrown)}`;
+  return new SlmdError('model_missing', line, { cause: thrown });
 }
 
 function invalid(path: string, reason: string): SlmdError<ModelErrorCode> {

@@ -5,6 +5,7 @@ import { generate } from 'mqtt-packet';
 import { monotonicMs } from '../lib/clock.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
+import { Window } from './window.ts';
 
 export type ProtocolVersion = 5 | 4;
 
@@ -43,7 +44,6 @@ export const reasonCodes = {
   success: 0,
   noMatchingSubscribers: 16,
   failure: 128,
-  notAuthorized: 135,
   packetTooLarge: 149,
 } as const;
 
@@ -74,12 +74,13 @@ export function payloadBytesMax(
  */
 export class Connection {
   readonly protocol: ProtocolVersion;
-  readonly session_present: boolean;
   readonly limits: BrokerLimits;
-  /** Settles once, when the connection is over; null after `close()`. */
-  readonly closed: Promise<Trouble | null>;
+  /** Settles once, when the connection is over. */
+  readonly closed: Promise<Trouble>;
   readonly #client: MqttClient;
   readonly #reasonCodes = new Map<number, number>();
+  /** How many acknowledgements the broker lets us wait for at once; MQTT.js does not keep to it. */
+  readonly #window: Window;
   /** Calls that wait for the broker. MQTT.js leaves them open for its own reconnect, which never comes. */
   readonly #waiting = new Set<(error: Error) => void>();
 
@@ -87,18 +88,18 @@ export class Connection {
     client: MqttClient,
     protocol: ProtocolVersion,
     connack: mqtt.IConnackPacket,
-    closed: Promise<Trouble | null>,
+    closed: Promise<Trouble>,
   ) {
     this.#client = client;
     this.protocol = protocol;
-    this.session_present = connack.sessionPresent;
     this.limits = {
       packet_bytes_max: connack.properties?.maximumPacketSize ?? 268_435_455,
       receive_maximum: connack.properties?.receiveMaximum ?? 65_535,
     };
+    this.#window = new Window(this.limits.receive_maximum);
     this.closed = closed;
     void closed.then((trouble) => {
-      for (const reject of this.#waiting) reject(new Error(trouble?.message ?? 'the connection was closed'));
+      for (const reject of this.#waiting) reject(new Error(trouble.message));
     });
     // MQTT.js gives a publisher its own packet back, not the PUBACK with the reason code.
     client.on('packetreceive', (packet) => {
@@ -117,7 +118,7 @@ export class Connection {
     signal: AbortSignal,
   ): Promise<Connection> {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
-    const over = Promise.withResolvers<Trouble | null>();
+    const over = Promise.withResolvers<Trouble>();
     let trouble: Trouble | null = null;
     let client: MqttClient;
     try {
@@ -140,7 +141,7 @@ export class Connection {
       };
     });
     client.on('close', () => {
-      const ended = trouble ?? { code: 'closed', message: `${options.url} closed the connection` };
+      const ended: Trouble = trouble ?? { code: 'closed', message: `${options.url} closed the connection` };
       over.resolve(ended);
       reject(new ConnectError(ended));
       client.end(true);
@@ -173,6 +174,16 @@ export class Connection {
    */
   async publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
     if (Buffer.byteLength(payload) > payloadBytesMax(this.limits, topic)) return reasonCodes.packetTooLarge;
+    if (options.qos === 0) return this.#publish(topic, payload, options);
+    await this.#window.enter();
+    try {
+      return await this.#publish(topic, payload, options);
+    } finally {
+      this.#window.leave();
+    }
+  }
+
+  async #publish(topic: string, payload: string | Buffer, options: PublishOptions): Promise<number> {
     try {
       const publishing = this.#client.publishAsync(topic, payload, {
         qos: options.qos,

@@ -80,7 +80,7 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
   const wire = parsed.request;
   const id = wire.id ?? generatedId(message);
   if (message.retained) return refuse('retained_request', 'publish prompts without the retain flag', id);
-  if (reply.error !== null) return refuse('response_topic_forbidden', reply.error, id);
+  if (reply.error !== null) return refuse(...reply.error, id);
   if (wire.response_format !== undefined && wire.response_format.type !== 'text')
     return refuse('schema_unsupported', `response_format ${wire.response_format.type} is not supported`, id);
   return { kind: 'prompt', request: completeRequest(wire, id, message, reply.to, options) };
@@ -171,15 +171,21 @@ function readIdMessage(message: IncomingMessage, kind: 'cancel' | 'ack'): Readin
 function readReplyTo(
   message: IncomingMessage,
   allowed: readonly string[],
-): { to: ReplyTo | null; error: string | null } {
+): { to: ReplyTo | null; error: [ErrorCode, string] | null } {
   const { response_topic: topic, correlation } = message;
   if (topic === null) return { to: null, error: null };
   if (!isTopicName(topic) || !allowed.some((filter) => topicMatches(filter, topic)))
-    return { to: null, error: 'the Response Topic is not in mqtt.response_topics of this device' };
+    return {
+      to: null,
+      error: ['response_topic_forbidden', 'the Response Topic is not in mqtt.response_topics of this device'],
+    };
   if (correlation !== null && correlation.length > requestBounds.correlation_bytes_max)
     return {
       to: null,
-      error: `Correlation Data is longer than ${requestBounds.correlation_bytes_max} bytes`,
+      error: [
+        'invalid_request',
+        `Correlation Data is longer than ${requestBounds.correlation_bytes_max} bytes`,
+      ],
     };
   return { to: { topic, correlation }, error: null };
 }

@@ -35,6 +35,8 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   #connection: Connection | null = null;
+  /** When the connection of this round was accepted; null where it was not. */
+  #openedAt: number | null = null;
   #stopping = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
@@ -62,10 +64,10 @@ export class Link {
   async #run(stopping: AbortSignal): Promise<void> {
     const speech = new ProtocolChoice(this.#options.protocol);
     for (let failures = 0; !stopping.aborted; failures++) {
-      const since = monotonicMs();
+      this.#openedAt = null;
       const trouble = await this.#connectOnce(speech, stopping);
       if (stopping.aborted) return;
-      if (monotonicMs() - since > stableMs) failures = 0;
+      if (this.#openedAt !== null && monotonicMs() - this.#openedAt > stableMs) failures = 0;
       // Another version is tried at once: the broker is there, it only did not understand.
       const retryMs = speech.changed() ? 0 : backoffMs(failures, this.#options.reconnect, Math.random());
       this.#events.down(trouble, retryMs);
@@ -84,9 +86,10 @@ export class Link {
       );
       speech.understood();
       this.#connection = connection;
+      this.#openedAt = monotonicMs();
       if (stopping.aborted) await connection.close();
       else await Promise.race([this.#events.up(connection), connection.closed]);
-      return (await connection.closed) ?? { code: 'closed', message: 'closed' };
+      return await connection.closed;
     } catch (error) {
       this.#connection?.destroy();
       if (!(error instanceof ConnectError)) return { code: 'packet', message: (error as Error).message };

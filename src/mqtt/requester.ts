@@ -2,7 +2,8 @@ import type { WireRequest } from '../contract/request.ts';
 import type { RequestEvent, Result, TokenBatch } from '../contract/result.ts';
 import type { Status } from '../contract/status.ts';
 import { type Topics, topicMatches, topicsOf } from '../contract/topics.ts';
-import type { Connection, ConnectionOptions } from './client.ts';
+import { messageOf } from '../lib/errors.ts';
+import { type Connection, type ConnectionOptions, reasonCodes } from './client.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { Link, type LinkOptions } from './link.ts';
 import { ConnectError, type Trouble } from './trouble.ts';
@@ -23,6 +24,7 @@ interface Question {
   request: WireRequest & { id: string };
   events: AskEvents;
   resolve(result: Result): void;
+  reject(error: Error): void;
 }
 
 const reconnect = { min_ms: 200, max_ms: 5000 };
@@ -90,13 +92,15 @@ export class Requester {
     return this.#statuses;
   }
 
-  /** Resolves when a device says that it is ready; rejects with the signal's reason. */
+  /** Resolves when a device says that it is ready; rejects where it says why it is not, or by the signal. */
   async ready(device: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const { status } = topicsOf(this.#prefix, device);
     const ready = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => ready.reject(signal.reason));
-    this.#onStatus = (name, { state }) => {
+    this.#onStatus = (name, { state, why }) => {
       if (name === device && state === 'ready') ready.resolve();
+      if (name === device && state === 'degraded') ready.reject(new Error(`${device} is degraded: ${why}`));
     };
     await this.#link.connection?.subscribe([status]);
     await ready.promise;
@@ -109,9 +113,10 @@ export class Requester {
     events: AskEvents,
     signal: AbortSignal,
   ): Promise<Result> {
+    signal.throwIfAborted();
     const topics = topicsOf(this.#prefix, device);
     const answer = new Promise<Result>((resolve, reject) => {
-      const question = { topics, request, events, resolve };
+      const question = { topics, request, events, resolve, reject };
       this.#questions.set(request.id, question);
       signal.addEventListener('abort', () => {
         void this.#link.connection
@@ -128,19 +133,20 @@ export class Requester {
     }
   }
 
-  async #put({ topics, request }: Question, connection: Connection): Promise<void> {
+  async #put({ topics, request, reject }: Question, connection: Connection): Promise<void> {
+    const { event, token, result, prompt } = topics;
     try {
-      await connection.subscribe([
-        topics.event(request.id),
-        topics.token(request.id),
-        topics.result(request.id),
-      ]);
-      await connection.publish(topics.prompt, JSON.stringify(request), {
+      await connection.subscribe([event(request.id), token(request.id), result(request.id)]);
+      const code = await connection.publish(prompt, JSON.stringify(request), {
         qos: 1,
         content_type: 'application/json',
+        ...(request.deadline_ms === undefined ? {} : { expiry_s: Math.ceil(request.deadline_ms / 1000) }),
       });
-    } catch {
-      // The connection ended: the question is put again on the next.
+      if (code >= reasonCodes.failure) reject(notAllowed(`publishing to ${prompt} (code ${code})`));
+    } catch (error) {
+      // A connection that ended: the question is put again on the next.
+      if (connection.connected)
+        reject(notAllowed(`subscribing to ${result(request.id)}: ${messageOf(error)}`));
     }
   }
 
@@ -170,6 +176,10 @@ export class Requester {
     if (topic === topics.token(request.id)) events.token?.(document as TokenBatch);
     if (topic === topics.result(request.id)) resolve(document as Result);
   }
+}
+
+function notAllowed(what: string): ConnectError {
+  return new ConnectError({ code: 'not_authorized', message: `the broker refuses ${what}` });
 }
 
 function parsed(payload: Buffer): unknown {

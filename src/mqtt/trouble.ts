@@ -7,6 +7,7 @@ export type TroubleCode =
   | 'timeout'
   | 'tls'
   | 'credentials'
+  | 'not_authorized'
   | 'protocol'
   | 'closed'
   | 'packet';

@@ -5,6 +5,8 @@ import { type ExitReason, exitReason, oomKillCount } from './exit-reason.ts';
 
 export interface EngineProcessEvents {
   message(message: FromEngine): void;
+  /** A line that the engine itself wrote to stderr. */
+  said(line: string): void;
   /** A message that is not part of the protocol. */
   garbage(): void;
   /** Once, after the last message. */
@@ -31,6 +33,8 @@ export class EngineProcess {
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-stderrTailBytes);
+      // The engine's own lines quote nothing of a prompt; what a library prints may.
+      for (const [line] of text.matchAll(/^slmd engine: .*$/gm)) events.said(line);
     });
     this.#child.on('message', (raw) => {
       const message = parseFromEngine(raw);

@@ -20,6 +20,8 @@ export interface SupervisorEvents {
   /** The engine is gone or could not load; the next attempt is after `retry_ms`. */
   down(code: ErrorCode, message: string, retryMs: number): void;
   garbage(): void;
+  /** A line of the engine's own, for the log. */
+  said(line: string): void;
 }
 
 export type GenerateJob = Omit<GenerateMessage, 'type' | 'key'>;
@@ -59,6 +61,8 @@ export class Supervisor {
   #loadFailure: string | null = null;
   #stalled = false;
   #failures = 0;
+  /** Ends in a row that came before the engine was ready. */
+  #failedLoads = 0;
   #lastKey = 0;
   #startedAt = 0;
   #watchdog: NodeJS.Timeout | null = null;
@@ -144,6 +148,7 @@ export class Supervisor {
     this.#process = new EngineProcess(this.#options.entry, {
       message: (message) => this.#onMessage(message),
       garbage: () => this.#events.garbage(),
+      said: (line) => this.#events.said(line),
       exit: (reason) => this.#onExit(reason.code, reason.message),
     });
     this.#progress();
@@ -156,6 +161,7 @@ export class Supervisor {
         this.#disarm();
         this.#info = message.info;
         this.#loadFailure = null;
+        this.#failedLoads = 0;
         this.#events.ready(message.info);
         this.#settleWaiters(null);
         return;
@@ -185,7 +191,7 @@ export class Supervisor {
     if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
     const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
     this.#attempt?.reject(new SlmdError(code, message));
-    if (!wasReady && this.#failures >= failuresBeforeGivingUp)
+    if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp)
       this.#settleWaiters(new SlmdError(code, message));
     this.#events.down(code, message, retryMs);
     this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);

@@ -38,6 +38,7 @@ export function supervised(t: TestContext, options: Partial<SupervisorOptions> =
       ready: () => events.push({ type: 'ready' }),
       down: (code, _message, retryMs) => events.push({ type: 'down', code, retryMs }),
       garbage: () => events.push({ type: 'garbage' }),
+      said: () => undefined,
     },
   );
   t.after(() => supervisor.stop());

@@ -54,3 +54,14 @@ export class Heard<T> {
     return inTime(promise, what, ms).finally(() => this.#lookers.delete(look));
   }
 }
+
+/** Looks again and again until there is something: for what nobody announces, such as a process. */
+export async function until<T>(look: () => T | undefined, what: string, ms = patienceMs): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -45,7 +45,7 @@ test('without any source the defaults are in force, and the device has a valid n
   assert.equal(config.topic_prefix, 'slmd');
   assert.equal(config.mqtt.url, 'mqtt://localhost:1883');
   assert.deepEqual([config.mqtt.username, config.mqtt.password], [null, null]);
-  assert.deepEqual(config.mqtt.response_topics, ['slmd/+/response/#']);
+  assert.deepEqual(config.mqtt.response_topics, [`slmd/${config.device}/response/#`]);
   assert.equal(config.generation.max_tokens, 512);
   assert.equal(config.limits.payload_bytes_max, 131_072);
 });
@@ -111,13 +111,21 @@ test('numbers, booleans, null and lists are written in a variable as in the file
 
 test('a relative path in the file is meant from where the file is, an absolute one as it stands', (context) => {
   const file =
-    'mqtt: { ca_file: tls/ca.pem, cert_file: /c.pem, key_file: ../k.pem }\nmodel: { dir: models/m }';
+    'mqtt: { ca_file: password, cert_file: /dev/null, key_file: ./password }\nmodel: { dir: models/m }';
   const { config, dir } = load(context, { file });
-  assert.equal(config.mqtt.ca_file, join(dir, 'tls', 'ca.pem'));
-  assert.equal(config.mqtt.cert_file, '/c.pem');
-  assert.equal(config.mqtt.key_file, join(dir, '..', 'k.pem'));
+  assert.equal(config.mqtt.ca_file, join(dir, 'password'));
+  assert.equal(config.mqtt.cert_file, '/dev/null');
+  assert.equal(config.mqtt.key_file, join(dir, 'password'));
   assert.equal(config.model.dir, join(dir, 'models', 'm'));
   assert.deepEqual(problems(context, { file: 'mqtt: { ca_file: "" }' }), ['slmd.yaml mqtt.ca_file']);
+});
+
+test('a file for TLS that cannot be read is a problem before anything is tried', (context) => {
+  const file = 'mqtt: { ca_file: nowhere, cert_file: password, key_file: nowhere }';
+  assert.deepEqual(
+    problems(context, { file }).map((line) => line.split(' ')[1]),
+    ['mqtt.ca_file', 'mqtt.key_file'],
+  );
 });
 
 test('password_file is read without its last line break, and the user is then the device', (context) => {
@@ -181,7 +189,7 @@ test('settings that contradict each other are a problem of the setting that give
   ];
   for (const [file, problem] of wrong) assert.deepEqual(problems(context, { file }), [problem], file);
   const right = [
-    'mqtt: { reconnect_min_ms: 500, reconnect_max_ms: 500, cert_file: c.pem, key_file: k.pem }',
+    'mqtt: { reconnect_min_ms: 500, reconnect_max_ms: 500, cert_file: password, key_file: password }',
     'engine: { restart_min_ms: 500, restart_max_ms: 500 }',
     'limits: { payload_bytes_max: 2048, queue_bytes_max: 2048 }',
   ];
