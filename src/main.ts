@@ -38,7 +38,16 @@ slmd <command> --help says more.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 broker, 5 timeout, 6 the device answered with an error.`;
 }
 
+/** The Node that ships with slmd; an older one lacks what the code relies on. */
+const nodeMajorMin = 24;
+
 async function main([name, ...args]: string[]): Promise<number> {
+  if (Number(process.versions.node.split('.')[0]) < nodeMajorMin) {
+    console.error(
+      `slmd: Node ${nodeMajorMin} is needed and this is ${process.version}; npx slmd uses the right one`,
+    );
+    return exitCodes.failed;
+  }
   if (name === '--version' || name === '-v') console.log(version());
   else if (name === '--help' || name === '-h' || name === 'help') console.log(help());
   else if (name === undefined || !Object.hasOwn(commands, name)) {

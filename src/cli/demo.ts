@@ -20,7 +20,7 @@ answer as it streams, with its timings. At a terminal it stays up until Ctrl-C.
 const device = 'demo';
 const prompts = [
   'Could you dim the bedroom lamp to 30 percent?',
-  'greenhouse: temperature 38.5 C, humidity 41 %, soil moisture 12 %, battery 3.9 V',
+  'greenhouse: temperature 38.5 C, humidity 41 %, soil moisture 12 %, battery 87 %',
   'What is the capital of France?',
 ];
 /** Loading takes a second or two; on a slow board with a cold disk, more. */

@@ -60,7 +60,7 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
     assert.match(why ?? '', /slmd\/kitchen\/result\/… \(code 135\).*ACL/);
     assert.ok(!why?.includes('secret-id'));
     await requester.send('echo again');
-    await daemon.log.atLeast(2, ({ text }) => text.includes('answered'), 'it works on');
+    await daemon.log.atLeast(2, ({ text }) => text.includes('ended'), 'it works on');
     assert.equal(
       daemon.log.all.filter(({ text }) => text.includes('retry_ms')).length,
       0,

@@ -27,7 +27,7 @@ onEachBroker('a device whose connection ends', (kind) => {
     await requester.status(({ state }) => state === 'offline', { since });
     await daemon.log.atLeast(
       2,
-      ({ text }) => text.includes('answered'),
+      ({ text }) => text.includes('ended'),
       'both are answered without a connection',
     );
     assert.ok(!requester.heard.all.some(({ topic }) => topic.includes('/result/')));
@@ -53,7 +53,7 @@ onEachBroker('a device whose connection ends', (kind) => {
     proxy.refuse(true);
     proxy.cut();
     await requester.status(({ state }) => state === 'offline');
-    await daemon.log.find(({ text }) => text.includes('answered'), 'it is answered without a connection');
+    await daemon.log.find(({ text }) => text.includes('ended'), 'it is answered without a connection');
     proxy.refuse(false);
     const { text } = await requester.result(id);
     const pieces = requester.tokens(id).map((piece) => piece.text);
@@ -97,7 +97,7 @@ test('[SLMD-STA-1] [SLMD-RES-7] after its broker was restarted without memory a 
   await requester.event(id, 'started');
   const since = requester.heard.mark;
   await broker.kill('SIGKILL');
-  await daemon.log.find(({ text }) => text.includes('answered'), 'it is answered without a broker');
+  await daemon.log.find(({ text }) => text.includes('ended'), 'it is answered without a broker');
   await broker.start();
   await requester.ready({ since });
   assert.equal((await requester.ask('echo hello')).text, 'hello');

@@ -48,7 +48,8 @@ describe('an engine process with a model', () => {
   });
 
   test('a second request while one runs is failed, and the first goes on', async () => {
-    const first = engine.start(request('Hello'));
+    // Long enough that the second is there before the first is over, on a busy machine too.
+    const first = engine.start(request('Hello '.repeat(30)));
     const second = engine.start(request('Hello'));
     const failed = await engine.end(second);
     assert.equal(failed.type === 'failed' && failed.code, 'engine_failed');

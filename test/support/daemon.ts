@@ -103,7 +103,13 @@ export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = [
 /** Everything quick, so that a test that cuts something need not wait. */
 const quick: Settings = {
   device: 'kitchen',
-  mqtt: { reconnect_min_ms: 20, reconnect_max_ms: 200, will_delay_s: 0, keepalive_s: 5 },
+  mqtt: {
+    reconnect_min_ms: 20,
+    reconnect_max_ms: 200,
+    will_delay_s: 0,
+    keepalive_s: 5,
+    response_topics: ['slmd/+/response/#'],
+  },
   engine: { restart_min_ms: 20, restart_max_ms: 100 },
   telemetry: { interval_s: 0.2 },
   log: { level: 'debug', format: 'json' },
