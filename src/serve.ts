@@ -285,7 +285,10 @@ export class Service {
 
   #publish(bytes: string, routing: Routing): void {
     const { id } = JSON.parse(bytes) as Result;
-    this.#deliver(bytes, routing, { retain: true, delivered: () => void this.#parts.journal.delivered(id) });
+    this.#deliver(bytes, routing, {
+      retain: true,
+      delivered: () => void this.#parts.journal.delivered(id).then(() => this.sweep()),
+    });
   }
 
   /** To the result topic, and a copy to the Response Topic; `delivered` when the broker has both. */

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { TokenBatch } from '../contract/result.ts';
 import { packageRoot } from '../lib/package-root.ts';
@@ -37,7 +40,8 @@ export async function demo(args: string[]): Promise<void> {
     process.once(signal, () => stop.abort(new CommandError(exitCodes.interrupted, 'interrupted')));
   const broker = await startEmbeddedBroker(port);
   console.log(`broker   ${broker.url} (embedded, loopback only)`);
-  const daemon = startDaemon(broker);
+  const state = mkdtempSync(join(tmpdir(), 'slmd-demo-'));
+  const daemon = startDaemon(broker, state);
   const ended = once(daemon, 'exit').then(() => {
     throw new CommandError(exitCodes.failed, 'the daemon ended; its lines above say why');
   });
@@ -48,6 +52,7 @@ export async function demo(args: string[]): Promise<void> {
     stop.abort();
     await Promise.allSettled([shown, stopDaemon(daemon), ended]);
     await broker.stop();
+    rmSync(state, { recursive: true, force: true });
   }
 }
 
@@ -59,13 +64,14 @@ async function showThreeAndStay(broker: EmbeddedBroker, stop: AbortSignal): Prom
 }
 
 /** The daemon as it runs on a board: its own process, told where the broker is and nothing else. */
-function startDaemon({ url }: EmbeddedBroker): ChildProcess {
+function startDaemon({ url }: EmbeddedBroker, state: string): ChildProcess {
   // An empty configuration file: whatever this machine's own says is not meant for the demo.
   const settings = {
     SLMD_CONFIG: '/dev/null',
     SLMD_MQTT_URL: url,
     SLMD_DEVICE: device,
     SLMD_LOG_LEVEL: 'error',
+    SLMD_JOURNAL_DIR: state,
   };
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   return spawn(process.execPath, [process.argv[1] ?? '', 'run'], {

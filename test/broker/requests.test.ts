@@ -12,9 +12,8 @@ onEachBroker('requests that share a device', (kind) => {
       queue_depth_max: 4,
       queue_bytes_max: 2048,
       payload_bytes_max: 2048,
-      results_kept_max: 3,
     };
-    ({ requester } = await stage.ready(kind, { settings: { limits } }));
+    ({ requester } = await stage.ready(kind, { settings: { limits, journal: { results_kept_max: 3 } } }));
   });
 
   /** A prompt that has begun and keeps the engine busy until it is cancelled. */

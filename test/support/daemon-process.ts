@@ -23,6 +23,6 @@ const daemon = new Daemon({
   log: createLogger(config.log.level, config.log.format),
   engine_entry: process.argv[2] ?? '',
 });
-daemon.start();
+await daemon.start();
 await once(process, 'SIGTERM');
 await daemon.stop();

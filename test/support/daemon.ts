@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
@@ -23,6 +25,8 @@ export interface DaemonOptions {
   /** What the fake engine loads; its last part says how. */
   model_dir?: string;
   engine_entry?: string;
+  /** Where its journal is; by default a directory of its own that goes with it. */
+  journal_dir?: string;
 }
 
 /** A line of the log: its level and whatever was logged. */
@@ -36,9 +40,10 @@ export interface RunningDaemon {
 
 /** A daemon in this process, with the fake engine in another. It has started, and nothing more. */
 export function startDaemon(options: DaemonOptions): RunningDaemon {
+  const journal = journalOf(options);
   const { config, profile } = loadConfig({
     file: null,
-    env: daemonEnvironment(options),
+    env: daemonEnvironment(options, journal.dir),
     board: new Board().identity(),
     profiles_dir: profiles,
   });
@@ -50,12 +55,12 @@ export function startDaemon(options: DaemonOptions): RunningDaemon {
     log: recordingLogger(log),
     engine_entry: options.engine_entry ?? fakeEngine,
   });
-  daemon.start();
+  const started = daemon.start();
   let stopped: Promise<void> | null = null;
   return {
     log,
     stop: () => {
-      stopped ??= daemon.stop();
+      stopped ??= started.then(() => daemon.stop()).finally(journal.remove);
       return stopped;
     },
   };
@@ -70,12 +75,13 @@ export interface DaemonProcess extends RunningDaemon {
 
 /** The daemon as a process of its own: for tests that kill it, or watch it from outside. */
 export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = []): DaemonProcess {
+  const journal = journalOf(options);
   const program = [process.execPath, daemonProcess, options.engine_entry ?? fakeEngine];
   const [command = '', ...args] = [...leash, ...wrapper, ...program];
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...Object.fromEntries(inherited), ...daemonEnvironment(options) },
+    env: { ...Object.fromEntries(inherited), ...daemonEnvironment(options, journal.dir) },
   });
   const log = new Heard<LogLine>();
   let rest = '';
@@ -96,6 +102,7 @@ export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = [
     kill,
     stop: async () => {
       await kill('SIGKILL');
+      journal.remove();
     },
   };
 }
@@ -115,10 +122,19 @@ const quick: Settings = {
   log: { level: 'debug', format: 'json' },
 };
 
-function daemonEnvironment({ url, settings = {}, model_dir = 'a-model' }: DaemonOptions): NodeJS.ProcessEnv {
+function journalOf({ journal_dir }: DaemonOptions): { dir: string; remove(): void } {
+  if (journal_dir !== undefined) return { dir: journal_dir, remove: () => undefined };
+  const dir = mkdtempSync(join(tmpdir(), 'slmd-journal-'));
+  return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) };
+}
+
+function daemonEnvironment(
+  { url, settings = {}, model_dir = 'a-model' }: DaemonOptions,
+  journalDir: string,
+): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    [quick, { mqtt: { url }, model: { dir: model_dir } }, settings].flatMap((part) =>
-      variables(part, 'SLMD'),
+    [quick, { mqtt: { url }, model: { dir: model_dir }, journal: { dir: journalDir } }, settings].flatMap(
+      (part) => variables(part, 'SLMD'),
     ),
   );
 }

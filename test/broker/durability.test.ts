@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { startEmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
+import { onEachBroker } from '../support/brokers.ts';
+import { startDaemonProcess } from '../support/daemon.ts';
+import { Stage } from '../support/stage.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+onEachBroker('a device that is killed', (kind) => {
+  test('[SLMD-PRO-1] [SLMD-PRO-2] answers after its restart what it had accepted, each prompt once', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const settings = { mqtt: { protocol: kind.protocol } };
+    const options = { url: broker.url, settings, journal_dir: temporaryDir(t) };
+    const first = stage.add(startDaemonProcess(options));
+    await requester.ready();
+    const done = (await requester.ask('echo before')).id;
+    const running = await requester.send('slow 100');
+    await requester.event(running, 'started');
+    const waiting = await requester.send('echo waited');
+    await requester.event(waiting, 'accepted');
+    await first.kill('SIGKILL');
+    const away = await requester.send('echo while away');
+
+    stage.add(startDaemonProcess(options));
+    const results = await Promise.all([running, waiting, away].map((id) => requester.result(id)));
+    assert.deepEqual(
+      results.map(({ status, attempt }) => [status, attempt]),
+      [
+        ['ok', 2],
+        ['ok', 1],
+        ['ok', 1],
+      ],
+    );
+    // A result of before the kill is remembered too: the same bytes again.
+    const since = requester.heard.mark;
+    await requester.send({ id: done, prompt: 'echo something else' });
+    assert.equal((await requester.result(done, { since })).text, 'before');
+    for (const id of [done, running, waiting, away]) {
+      const bytes = requester.heard.all
+        .filter(({ topic }) => topic === `slmd/kitchen/result/${id}`)
+        .map(({ payload }) => payload.toString());
+      assert.equal(new Set(bytes).size, 1, id);
+    }
+  });
+
+  test('[SLMD-RES-8] has left its result on the broker for whoever comes later, until it is acknowledged', async (t) => {
+    const stage = new Stage(t);
+    const { requester, broker } = await stage.ready(kind);
+    const { id } = await requester.ask('echo kept');
+    const late = await stage.requester({ url: broker.url, version: kind.version });
+    assert.equal((await late.result(id)).text, 'kept');
+    await requester.publish('slmd/kitchen/ack', JSON.stringify({ id }));
+    await late.heard.find(
+      ({ topic, payload }) => topic.endsWith(id) && payload.length === 0,
+      'it is taken back',
+    );
+    const later = await stage.requester({ url: broker.url, version: kind.version });
+    await later.status(({ state }) => state === 'ready');
+    assert.ok(!later.heard.all.some(({ topic }) => topic.endsWith(`/result/${id}`)));
+  });
+});
+
+test('[SLMD-PRO-3] a prompt that takes the whole device down is given up after three attempts', async (t) => {
+  const stage = new Stage(t);
+  const broker = stage.add(await startEmbeddedBroker());
+  const requester = await stage.requester({ url: broker.url, version: 4 });
+  const options = { url: broker.url, journal_dir: temporaryDir(t) };
+  let id = '';
+  for (const attempt of [1, 2, 3]) {
+    const daemon = stage.add(startDaemonProcess(options));
+    if (id === '') {
+      await requester.ready();
+      id = await requester.send('hang');
+    }
+    await requester.heard.find(
+      ({ topic, payload }) => topic.endsWith(`/event/${id}`) && payload.includes(`"attempt":${attempt}`),
+      `attempt ${attempt} begins`,
+    );
+    await daemon.kill('SIGKILL');
+  }
+  stage.add(startDaemonProcess(options));
+  const { status, error, attempt } = await requester.result(id);
+  assert.deepEqual([status, error?.code, attempt], ['error', 'engine_crashed', 3]);
+});
