@@ -4,10 +4,12 @@ import type { Origin } from './contract/compose.ts';
 import { discoveryOf } from './contract/home-assistant.ts';
 import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
+import { Delivery } from './delivery.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
+import { within } from './lib/within.ts';
 import { type Connection, reasonCodes } from './mqtt/client.ts';
 import type { IncomingMessage } from './mqtt/inbox.ts';
 import { Link } from './mqtt/link.ts';
@@ -251,7 +253,11 @@ export class Daemon {
       },
       topics: this.#topics,
       journal: this.#journal,
-      result_retention_s: this.#config.journal.retention_s,
+      delivery: new Delivery({
+        post: { deliver: (parcel) => this.#outbox.push(parcel) },
+        topics: this.#topics,
+        result_retention_s: this.#config.journal.retention_s,
+      }),
       queue: this.#queue,
       supervisor: this.#supervisor,
       telemetry: this.#telemetry,
@@ -359,11 +365,3 @@ const inboundSlackBytes = 16_777_216;
 const cancelMs = 2000;
 /** A goodbye must not wait for a broker that has stopped listening. */
 const flushMs = 3000;
-
-function within(ms: number, work: Promise<unknown>): Promise<unknown> {
-  let timer: NodeJS.Timeout;
-  const limit = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  return Promise.race([work, limit]).finally(() => clearTimeout(timer));
-}

@@ -1,16 +1,9 @@
-import {
-  answered,
-  type EarlyEnd,
-  endedWaiting,
-  failed,
-  type Origin,
-  refused,
-  tooLarge,
-} from './contract/compose.ts';
+import { answered, type EarlyEnd, endedWaiting, failed, type Origin, refused } from './contract/compose.ts';
 import { type ErrorCode, errorCodes, wireError } from './contract/errors.ts';
 import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { RequestEvent, Result, TokenBatch } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
+import type { Delivery, Post } from './delivery.ts';
 import type { AcceptedEntry, Journal } from './journal/journal.ts';
 import { sinceMs } from './journal/moment.ts';
 import type { Routing } from './journal/record.ts';
@@ -24,16 +17,6 @@ import type { Place, RequestQueue } from './queue/queue.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
-/** The ways out of the device. */
-export interface Post {
-  /** At least once, whatever happens to the connection. */
-  deliver(parcel: Parcel): void;
-  /** QoS 1, if there is a connection now. */
-  event(topic: string, event: RequestEvent): void;
-  /** QoS 0, if there is a connection now; false where there is none. */
-  tokens(topic: string, batch: TokenBatch): boolean;
-}
-
 export interface ServiceParts {
   inbox: InboxOptions;
   topics: Topics;
@@ -42,11 +25,10 @@ export interface ServiceParts {
   supervisor: Supervisor;
   telemetry: Telemetry;
   post: Post;
+  delivery: Delivery;
   log: Logger;
   /** A prompt that took the engine, or the whole device, down this often is given up. */
   attempts_max: number;
-  /** How long a result stays retained on the broker. */
-  result_retention_s: number;
   origin(): Origin;
 }
 
@@ -106,7 +88,7 @@ export class Service {
         acknowledge();
         break;
       case 'ack':
-        this.#clear(reading.id);
+        this.#parts.delivery.clear(reading.id);
         acknowledge();
         break;
       case 'ignored':
@@ -124,7 +106,7 @@ export class Service {
 
   /** Lets results go whose time has passed. */
   sweep(): void {
-    for (const id of this.#parts.journal.sweep()) this.#clear(id);
+    for (const id of this.#parts.journal.sweep()) this.#parts.delivery.clear(id);
   }
 
   /**
@@ -256,7 +238,7 @@ export class Service {
     if (this.#repeated(refusal, acknowledge)) return;
     log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
     const result = refused(refusal, origin());
-    this.#deliver(JSON.stringify(result), refusal, { retain: false, delivered: acknowledge });
+    this.#parts.delivery.result(JSON.stringify(result), refusal, { retain: false, delivered: acknowledge });
     telemetry.record(result);
   }
 
@@ -265,7 +247,11 @@ export class Service {
     const known = this.#parts.journal.find(id);
     const live = this.#live.get(id);
     if (known?.state === 'finished')
-      this.#deliver(known.result, { reply_to, traceparent }, { retain: true, delivered: acknowledge });
+      this.#parts.delivery.result(
+        known.result,
+        { reply_to, traceparent },
+        { retain: true, delivered: acknowledge },
+      );
     else live?.durable.then(acknowledge, () => undefined);
     return known !== null || live !== undefined;
   }
@@ -285,51 +271,9 @@ export class Service {
 
   #publish(bytes: string, routing: Routing): void {
     const { id } = JSON.parse(bytes) as Result;
-    this.#deliver(bytes, routing, {
+    this.#parts.delivery.result(bytes, routing, {
       retain: true,
       delivered: () => void this.#parts.journal.delivered(id).then(() => this.sweep()),
-    });
-  }
-
-  /** To the result topic, and a copy to the Response Topic; `delivered` when the broker has both. */
-  #deliver(
-    payload: string,
-    { reply_to, traceparent }: Routing,
-    how: { retain: boolean; delivered(): void },
-  ): void {
-    const { post, topics, result_retention_s } = this.#parts;
-    const result = JSON.parse(payload) as Result;
-    const parcel = {
-      payload,
-      ...(traceparent === null ? {} : { user_properties: { traceparent } }),
-      smaller: (bytesMax: number | null) =>
-        JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
-    };
-    let missing = reply_to === null ? 1 : 2;
-    const delivered = () => {
-      if (--missing === 0) how.delivered();
-    };
-    const expiry = how.retain ? { expiry_s: result_retention_s } : {};
-    post.deliver({ ...parcel, ...expiry, topic: topics.result(result.id), retain: how.retain, delivered });
-    if (reply_to !== null)
-      post.deliver({
-        ...parcel,
-        topic: reply_to.topic,
-        correlation: reply_to.correlation,
-        retain: false,
-        delivered,
-      });
-  }
-
-  /** Takes a retained result back from the broker. */
-  #clear(id: string): void {
-    const { post, topics } = this.#parts;
-    post.deliver({
-      topic: topics.result(id),
-      payload: '',
-      retain: true,
-      smaller: () => '',
-      delivered: () => undefined,
     });
   }
 

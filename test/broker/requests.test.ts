@@ -98,6 +98,8 @@ onEachBroker('requests that share a device', (kind) => {
     const ids = [];
     for (const i of [0, 1, 2, 3]) ids.push((await requester.ask(`echo number ${i}`)).id);
     const [oldest, , , newest] = ids as [string, string, string, string];
+    const gone = ({ topic, payload }: Message) => topic.endsWith(`/${oldest}`) && payload.length === 0;
+    await requester.heard.find(gone, 'the oldest is taken back');
     for (const id of [newest, oldest]) await requester.send({ id, prompt: 'echo again' });
     await requester.heard.find(
       ({ topic, payload }) => topic.endsWith(`/${oldest}`) && payload.includes('again'),
