@@ -5,6 +5,7 @@ import { discoveryOf } from './contract/home-assistant.ts';
 import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
 import { Delivery } from './delivery.ts';
+import { infoOf } from './device-info.ts';
 import { Journal } from './journal/journal.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
@@ -31,9 +32,6 @@ export interface DaemonParts {
   /** The engine's entry point: a file that Node can run. */
   engine_entry: string;
 }
-
-/** What requesters may rely on beyond the basic contract. */
-const features = ['stream', 'cancel', 'priority', 'deadline', 'response_topic', 'seed', 'stop'];
 
 /**
  * The whole device: builds every room, connects them, starts them in order and stops them in reverse.
@@ -335,23 +333,8 @@ export class Daemon {
   }
 
   #info(): Omit<Info, 'protocol'> {
-    const { device, limits, generation } = this.#config;
-    const engine = this.#supervisor.info;
-    return {
-      device,
-      version: version(),
-      boot: this.#boot,
-      board: { ...this.#identity, profile: this.#profile },
-      engine: engine === null ? null : { ...engine.engine, load_ms: Math.round(engine.load_ms) },
-      model: engine?.model ?? null,
-      limits: {
-        payload_bytes_max: limits.payload_bytes_max,
-        queue_depth_max: limits.queue_depth_max,
-        queue_bytes_max: limits.queue_bytes_max,
-        deadline_default_ms: generation.deadline_ms,
-      },
-      features,
-    };
+    const board = { ...this.#identity, profile: this.#profile };
+    return infoOf({ config: this.#config, boot: this.#boot, board, engine: this.#supervisor.info });
   }
 }
 

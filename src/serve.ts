@@ -1,7 +1,7 @@
 import { answered, type EarlyEnd, endedWaiting, failed, type Origin, refused } from './contract/compose.ts';
 import { type ErrorCode, errorCodes, wireError } from './contract/errors.ts';
 import type { PromptRequest, Refusal } from './contract/prompt.ts';
-import type { RequestEvent, Result, TokenBatch } from './contract/result.ts';
+import type { Result } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
 import type { Delivery, Post } from './delivery.ts';
 import type { AcceptedEntry, Journal } from './journal/journal.ts';
@@ -11,7 +11,6 @@ import { monotonicMs, timerMaxMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
-import type { Parcel } from './mqtt/outbox.ts';
 import { TokenStream } from './mqtt/token-stream.ts';
 import type { Place, RequestQueue } from './queue/queue.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
@@ -105,8 +104,8 @@ export class Service {
   }
 
   /** Lets results go whose time has passed. */
-  sweep(): void {
-    for (const id of this.#parts.journal.sweep()) this.#parts.delivery.clear(id);
+  async sweep(): Promise<void> {
+    for (const id of await this.#parts.journal.sweep()) this.#parts.delivery.clear(id);
   }
 
   /**

@@ -128,11 +128,15 @@ export class Journal {
     return this.#append({ kind: 'delivered', id }, false);
   }
 
-  /** Forgets what its retention or a bound lets go, and names the ids: their retained results can be cleared. */
-  sweep(): string[] {
+  /**
+   * Forgets what its retention or a bound lets go. Resolves with the ids when they are forgotten: their
+   * retained results can be taken back.
+   */
+  async sweep(): Promise<string[]> {
     const { retention_ms, finished_max, bytes_max } = this.#options;
     const now = momentNow();
     const swept: string[] = [];
+    const forgotten: Promise<void>[] = [];
     let [count, bytes] = [this.#finished, this.#liveBytes];
     for (const [id, entry] of this.#entries) {
       if (entry.state !== 'finished' || !entry.delivered) continue;
@@ -141,8 +145,9 @@ export class Journal {
       count--;
       bytes -= this.#sizes.get(id) ?? 0;
       swept.push(id);
-      void this.#append({ kind: 'forgotten', id }, false);
+      forgotten.push(this.#append({ kind: 'forgotten', id }, false));
     }
+    await Promise.all(forgotten);
     return swept;
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { onEachBroker } from '../support/brokers.ts';
-import type { TestRequester } from '../support/requester.ts';
+import type { Message, TestRequester } from '../support/requester.ts';
 import { Stage } from '../support/stage.ts';
 
 onEachBroker('requests that share a device', (kind) => {

@@ -114,7 +114,7 @@ test('a log of much history is written anew, and stays small under ten thousand 
   let largest = 0;
   for (let i = 0; i < 10_000; i += 50) {
     await Promise.all(Array.from({ length: 50 }, (_, j) => answer(journal, `r-${i + j}`)));
-    journal.sweep();
+    await journal.sweep();
     largest = Math.max(largest, statSync(path).size);
   }
   assert.ok(largest < 600_000, `${largest} bytes`);
@@ -131,7 +131,7 @@ test('what a bound lets go is delivered and oldest; what is not delivered stays'
   await journal.accept(promptOf('undelivered'));
   await journal.finish('undelivered', '{}', noRouting);
   for (const id of ['a', 'b', 'c']) await answer(journal, id);
-  assert.deepEqual(journal.sweep(), ['a', 'b']);
+  assert.deepEqual(await journal.sweep(), ['a', 'b']);
   assert.notEqual(journal.find('undelivered'), null);
   assert.notEqual(journal.find('c'), null);
 });
@@ -140,7 +140,7 @@ test('an id is forgotten once its retention has passed', async (t) => {
   const options = journalOptions(temporaryDir(t), { retention_ms: 0 });
   const journal = await openJournal(t, options);
   await answer(journal, 'a');
-  const ids = journal.sweep();
+  const ids = await journal.sweep();
   await journal.stop();
   assert.deepEqual(ids, ['a']);
   assert.equal((await openJournal(t, options)).find('a'), null);

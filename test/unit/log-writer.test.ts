@@ -101,7 +101,7 @@ test('a fresh log that cannot take its name is written again until it can', asyn
     if (journal.find(`r-${i}`) === null) break;
     await journal.finish(`r-${i}`, JSON.stringify({ text: 'x'.repeat(2000) }), noRouting);
     await journal.delivered(`r-${i}`);
-    journal.sweep();
+    await journal.sweep();
   }
   await recovered.promise;
   assert.equal(troubles, 1);
