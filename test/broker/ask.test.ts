@@ -34,8 +34,9 @@ test('slmd ask --json prints the result document, and with --stream every messag
   const documents = streamed.map(
     (line) => JSON.parse(line) as { event?: string; seq?: number; status?: string },
   );
+  // Events are QoS 1 and pieces are QoS 0: a broker may let these overtake those.
   assert.deepEqual(
-    documents.slice(0, 2).map(({ event }) => event),
+    documents.flatMap(({ event }) => event ?? []),
     ['accepted', 'started'],
   );
   assert.equal(documents.at(-1)?.status, 'ok');
