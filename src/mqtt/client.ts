@@ -28,6 +28,25 @@ export interface ConnectionOptions {
   will: { topic: string; payload: string; delay_s: number } | null;
 }
 
+/** How the broker is reached and what it is shown: the same for whoever connects to it. */
+export type BrokerAccess = Pick<
+  ConnectionOptions,
+  | 'url'
+  | 'username'
+  | 'password'
+  | 'ca_file'
+  | 'cert_file'
+  | 'key_file'
+  | 'keepalive_s'
+  | 'connect_timeout_ms'
+>;
+
+/** Takes these settings out of whatever holds them, and nothing else. */
+export function brokerAccess(settings: BrokerAccess): BrokerAccess {
+  const { url, username, password, ca_file, cert_file, key_file, keepalive_s, connect_timeout_ms } = settings;
+  return { url, username, password, ca_file, cert_file, key_file, keepalive_s, connect_timeout_ms };
+}
+
 export interface PublishOptions {
   qos: 0 | 1;
   retain?: boolean;
