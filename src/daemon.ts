@@ -12,6 +12,7 @@ import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
 import { type Connection, reasonCodes } from './mqtt/client.ts';
+import { brokerAccess } from './mqtt/connection-options.ts';
 import type { IncomingMessage } from './mqtt/inbox.ts';
 import { Link } from './mqtt/link.ts';
 import { Outbox } from './mqtt/outbox.ts';
@@ -277,15 +278,8 @@ export class Daemon {
         protocol: mqtt.protocol,
         reconnect: { min_ms: mqtt.reconnect_min_ms, max_ms: mqtt.reconnect_max_ms },
         connection: {
-          url: mqtt.url,
+          ...brokerAccess(mqtt),
           client_id: mqtt.client_id ?? `slmd-${device}`,
-          username: mqtt.username,
-          password: mqtt.password,
-          ca_file: mqtt.ca_file,
-          cert_file: mqtt.cert_file,
-          key_file: mqtt.key_file,
-          keepalive_s: mqtt.keepalive_s,
-          connect_timeout_ms: mqtt.connect_timeout_ms,
           session_expiry_s: mqtt.session_expiry_s,
           receive_maximum: mqtt.receive_maximum,
           // Far more than a payload may have: a broker drops in silence what is above this bound.

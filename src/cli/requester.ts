@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from '../config/schema.ts';
 import type { Timings, Usage } from '../contract/result.ts';
+import { brokerAccess } from '../mqtt/connection-options.ts';
 import { Requester } from '../mqtt/requester.ts';
 import { ConnectError } from '../mqtt/trouble.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
@@ -11,17 +12,7 @@ export async function connectRequester(config: Pick<Config, 'mqtt' | 'topic_pref
   const requester = new Requester({
     prefix: config.topic_prefix,
     protocol: mqtt.protocol,
-    connection: {
-      url: mqtt.url,
-      client_id: `slmd-ask-${randomUUID().slice(0, 8)}`,
-      username: mqtt.username,
-      password: mqtt.password,
-      ca_file: mqtt.ca_file,
-      cert_file: mqtt.cert_file,
-      key_file: mqtt.key_file,
-      keepalive_s: mqtt.keepalive_s,
-      connect_timeout_ms: mqtt.connect_timeout_ms,
-    },
+    connection: { ...brokerAccess(mqtt), client_id: `slmd-ask-${randomUUID().slice(0, 8)}` },
   });
   try {
     await requester.connect();

@@ -1,33 +1,13 @@
-import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
 import { generate } from 'mqtt-packet';
 import { monotonicMs } from '../lib/clock.ts';
+import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
 export type ProtocolVersion = 5 | 4;
-
-export interface ConnectionOptions {
-  /** mqtt://, mqtts://, ws:// or wss:// */
-  url: string;
-  client_id: string;
-  username: string | null;
-  password: string | null;
-  ca_file: string | null;
-  cert_file: string | null;
-  key_file: string | null;
-  keepalive_s: number;
-  connect_timeout_ms: number;
-  /** 0 starts a clean session; else how long the broker keeps it (MQTT 5; for ever in 3.1.1). */
-  session_expiry_s: number;
-  /** QoS 1 messages the broker may have under way to us (MQTT 5). */
-  receive_maximum: number;
-  /** The largest packet the broker may send us (MQTT 5). */
-  packet_bytes_max: number;
-  will: { topic: string; payload: string; delay_s: number } | null;
-}
 
 export interface PublishOptions {
   qos: 0 | 1;
@@ -294,28 +274,6 @@ function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): I
             ...(protocol === 5 ? { properties: { willDelayInterval: will.delay_s } } : {}),
           },
         }),
-  };
-}
-
-/** Taken apart here: MQTT.js does it with a parser that Node warns about at every start. */
-function address(url: string): IClientOptions {
-  const { protocol, hostname, port, pathname, search } = new URL(url);
-  return {
-    protocol: protocol.slice(0, -1) as 'mqtt' | 'mqtts' | 'ws' | 'wss',
-    // An IPv6 address stands in brackets in a URL, and nowhere else.
-    host: hostname.replace(/^\[(.*)\]$/, '$1'),
-    ...(port === '' ? {} : { port: Number(port) }),
-    path: `${pathname === '' ? '/' : pathname}${search}`,
-  };
-}
-
-function tlsOptions({ url, ca_file, cert_file, key_file }: ConnectionOptions): IClientOptions {
-  if (!/^(mqtts|wss|ssl|tls):/.test(url)) return {};
-  return {
-    rejectUnauthorized: true,
-    ...(ca_file === null ? {} : { ca: readFileSync(ca_file) }),
-    ...(cert_file === null ? {} : { cert: readFileSync(cert_file) }),
-    ...(key_file === null ? {} : { key: readFileSync(key_file) }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
-import { Connection, type ConnectionOptions, type ProtocolVersion } from './client.ts';
+import { Connection, type ProtocolVersion } from './client.ts';
+import type { ConnectionOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { ConnectError, type Trouble } from './trouble.ts';
 

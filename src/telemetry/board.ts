@@ -2,17 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { arch, cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { BoardSnapshot } from '../contract/result.ts';
+import type { Info } from '../contract/status.ts';
 import type { BoardHealth } from '../contract/telemetry.ts';
 
 /** What never changes while the board is up. */
-export interface BoardIdentity {
-  model: string | null;
-  arch: string;
-  cpu: string | null;
-  cpu_features: string[];
-  cores: number;
-  memory_bytes: number;
-}
+export type BoardIdentity = Omit<Info['board'], 'profile'>;
 
 /** Instruction sets that decide how fast ONNX Runtime is: arm64's and x64's names in /proc/cpuinfo. */
 const telling = [
