@@ -3,15 +3,15 @@
 #
 #   PYTHON   a Python that has the packages of requirements.txt; without it a `.venv` is made
 #   SEED     of the data and of the training (1)
-#   LINES    of training data (600000)
-#   STEPS    of training (6000)
+#   LINES    of training data (900000)
+#   STEPS    of training (15000)
 #   OUT      directory of the checkpoint (models/slmd-home-3m/checkpoint)
 set -eu
 cd "$(dirname "$0")/../.."
 
 SEED="${SEED:-1}"
-LINES="${LINES:-600000}"
-STEPS="${STEPS:-6000}"
+LINES="${LINES:-900000}"
+STEPS="${STEPS:-15000}"
 OUT="${OUT:-models/slmd-home-3m/checkpoint}"
 DATA=".cache/train-seed-$SEED"
 NODE="node_modules/.bin/node"

@@ -78,13 +78,20 @@ export const otherPatterns: Record<string, string[]> = {
     '{r}',
     'in the {r}',
   ],
-  'beyond the home': [
+  'unknown devices': [
     '(turn on|turn off|switch on|switch off|start|stop) the {o}',
     '(turn|switch) the {o} (on|off)',
     '(open|close|lock|unlock|shut) the {o}',
     '(set|turn) the {o} to (red|blue|{n}|{n} percent|{n} degrees|high|low)',
     '(dim|brighten|heat|cool|water) the {o}',
     '{o} (on|off)',
+    '(turn|switch) (on|off) the {o} in the {r}',
+    '(open|close|lock|unlock|start|stop) the {r} {o}',
+    '(turn|switch) the {r} {o} (on|off)',
+    '(i want|i need|i would like) the {o} (on|off|open|closed)',
+    '(raise|lower|increase|decrease|reduce) the {o}( by {n} percent| by {n} degrees|)',
+  ],
+  'beyond the home': [
     '(play|pause|skip|repeat|download) (some music|the song|jazz|a podcast|the next song|a film|my playlist)',
     '(play|put on) {w}',
     '(call|phone|text|email|message) {w}',

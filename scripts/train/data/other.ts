@@ -9,10 +9,12 @@ import type { Split } from './split.ts';
 
 export const outOfScope = 'Sorry, I can only control this home and read its sensors.';
 
-const groups: [group: string, weight: number][] = [
+/** Training asks for unknown devices more often, since there is no end to what they may be called. */
+const groupsOf = (purpose: Purpose): [group: string, weight: number][] => [
   ['talk about devices', 30],
   ['talk about rooms', 9],
-  ['beyond the home', 22],
+  ['unknown devices', purpose === 'training' ? 30 : 8],
+  ['beyond the home', 16],
   ['weather and time', 7],
   ['knowledge', 10],
   ['writing', 6],
@@ -25,7 +27,7 @@ const groups: [group: string, weight: number][] = [
 /** Writes one line that is out of scope. Values mean little here: only things and topics are held out. */
 export function other(random: Random, split: Split, purpose: Purpose): Example {
   for (;;) {
-    const group = random.weighted(groups);
+    const group = random.weighted(groupsOf(purpose));
     const { text, keys } =
       group === 'gibberish' ? gibberish(random) : sentence(group, random, split, purpose);
     const away = keys.some((key) => split.isHeldOut(key));
@@ -66,7 +68,7 @@ function sentence(group: string, random: Random, split: Split, purpose: Purpose)
       case 'c':
         return random.pick(colors)[0];
       case 'o':
-        return from(things, true);
+        return random.chance(0.5) ? invented(random) : from(things, true);
       case 't':
         return from(topics, true);
       case 'w':
@@ -78,6 +80,29 @@ function sentence(group: string, random: Random, split: Split, purpose: Purpose)
     }
   });
   return { text, keys };
+}
+
+const known = new Set([
+  ...Object.values(devices).flatMap((kind) => kind.flatMap(({ words, many }) => [...words, ...(many ?? [])])),
+  ...rooms.flatMap(({ words }) => words),
+]);
+const onsets =
+  'b|bl|br|c|ch|cl|cr|d|dr|f|fl|fr|g|gl|gr|h|j|k|l|m|n|p|ph|pl|pr|qu|r|s|sc|sh|sk|sl|sn|sp|st|str|t|th|tr|v|w|z|';
+const nuclei = 'a|e|i|o|u|a|e|o|ai|ea|ee|ie|oa|oo|ou|y';
+const codas = '||b|ck|d|ft|g|k|l|ll|m|mp|n|nd|ng|nk|nt|p|r|rd|rk|rm|rn|s|sk|ss|st|t|tch|x|le|er|or|et|on';
+
+/** A word that sounds like English and means nothing, so that a device is what the home has and nothing else. */
+function invented(random: Random): string {
+  const part = (parts: string) => random.pick(parts.split('|'));
+  for (;;) {
+    const syllables = random.weighted([
+      [1, 5],
+      [2, 4],
+      [3, 1],
+    ]);
+    const word = Array.from({ length: syllables }, () => part(onsets) + part(nuclei) + part(codas)).join('');
+    if (word.length > 2 && !known.has(word)) return word;
+  }
 }
 
 /** Letters or words without sense. No line of this kind has a value to hold out. */

@@ -79,8 +79,10 @@ export function sensor(random: Random, split: Split, purpose: Purpose): Example 
   }
 }
 
-function keysOf({ quantity, room, shown }: Reading): string[] {
-  const number = /\d/.test(shown) && shown.length > 1 ? [`${quantity} ${shown}`] : [];
+/** A limit itself is never held out: nothing but training says on which side of it its own value is. */
+function keysOf({ quantity, room, value, shown }: Reading): string[] {
+  const isLimit = rules.some((rule) => rule.quantity === quantity && rule.limit === value);
+  const number = /\d/.test(shown) && shown.length > 1 && !isLimit ? [`${quantity} ${shown}`] : [];
   return room ? [...number, `${quantity} ${room.name}`] : number;
 }
 

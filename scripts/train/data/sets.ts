@@ -51,9 +51,9 @@ function write(random: Random, split: Split, purpose: Purpose): Example {
   const kind = random.weighted(
     purpose === 'training'
       ? [
-          [command, 46],
+          [command, 43],
           [sensor, 41],
-          [other, 13],
+          [other, 16],
         ]
       : [
           [command, 55],
