@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorCodes } from '../../src/contract/errors.ts';
 import type { Result } from '../../src/contract/result.ts';
+import type { Telemetry } from '../../src/contract/telemetry.ts';
 import { type BrokerKind, onEachBroker } from '../support/brokers.ts';
 import { Fuzzer } from '../support/fuzzer.ts';
-import { parsed } from '../support/requester.ts';
+import { isResult, parsed } from '../support/requester.ts';
 import { Stage } from '../support/stage.ts';
 
 const payloads = 1000;
@@ -18,7 +19,6 @@ onEachBroker('a device that is sent anything', (kind: BrokerKind) => {
     const { requester, daemon } = await new Stage(t).ready(kind, { settings: { limits } });
     const fuzzer = new Fuzzer(seed);
     const connected = daemon.log.mark;
-    const isResult = ({ topic }: { topic: string }) => topic.startsWith('slmd/kitchen/result/');
     let prompts = 0;
     for (let sent = 0; sent < payloads; sent += batch) {
       const messages = Array.from({ length: batch }, () => fuzzer.next('slmd/kitchen'));
@@ -39,8 +39,9 @@ onEachBroker('a device that is sent anything', (kind: BrokerKind) => {
       !daemon.log.all.slice(connected).some(({ text }) => text.includes('retry_ms')),
       'the connection lived on',
     );
-    const { counters } = await requester.telemetry(({ counters }) => counters.received > prompts);
-    const ends = Object.values(counters.results).reduce((sum, count) => sum + count, 0);
-    assert.deepEqual([counters.received, ends], [prompts + 1, prompts + 1]);
+    const ends = ({ counters }: Telemetry) =>
+      Object.values(counters.results).reduce((sum, count) => sum + count, 0);
+    const last = await requester.telemetry((document) => ends(document) > prompts);
+    assert.deepEqual([last.counters.received, ends(last)], [prompts + 1, prompts + 1]);
   });
 });
