@@ -188,3 +188,8 @@ export class TestRequester {
 export function parsed<T>({ payload }: Message): T {
   return JSON.parse(payload.toString()) as T;
 }
+
+/** Whether a message is a result; an empty one only takes an earlier one back. */
+export function isResult({ topic, payload }: Message): boolean {
+  return topic.includes('/result/') && payload.length > 0;
+}
