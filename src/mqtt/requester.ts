@@ -3,6 +3,7 @@ import type { RequestEvent, Result, TokenBatch } from '../contract/result.ts';
 import type { Status } from '../contract/status.ts';
 import { type Topics, topicMatches, topicsOf } from '../contract/topics.ts';
 import { messageOf } from '../lib/errors.ts';
+import { within } from '../lib/within.ts';
 import { type Connection, reasonCodes } from './client.ts';
 import type { ConnectionOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
@@ -31,6 +32,8 @@ interface Question {
 const reconnect = { min_ms: 200, max_ms: 5000 };
 /** A broker may hang up on MQTT 5 twice before 3.1.1 is tried; after that it is not there. */
 const firstAttemptsMax = 4;
+/** Leaving must not wait for a broker that has stopped listening. */
+const goodbyeMs = 1000;
 /** Retained statuses arrive together; after this much silence there are no more. */
 const discoveryMs = 400;
 
@@ -46,6 +49,8 @@ export class Requester {
   readonly #questions = new Map<string, Question>();
   readonly #statuses = new Map<string, Status>();
   readonly #connected = Promise.withResolvers<void>();
+  /** Acknowledgements of results that the broker does not have yet. */
+  readonly #acknowledging = new Set<Promise<unknown>>();
   #onStatus: (device: string, status: Status) => void = () => undefined;
   #failures = 0;
 
@@ -80,8 +85,9 @@ export class Requester {
     await this.#connected.promise;
   }
 
-  close(): Promise<void> {
-    return this.#link.stop();
+  async close(): Promise<void> {
+    await within(goodbyeMs, Promise.all(this.#acknowledging));
+    await this.#link.stop();
   }
 
   /** The devices that the broker knows, with their states. */
@@ -107,7 +113,10 @@ export class Requester {
     await ready.promise;
   }
 
-  /** Resolves with the one result; rejects with the signal's reason, having told the device. */
+  /**
+   * Resolves with the one result, and tells the device that it is here, so that no copy stays on the
+   * broker; rejects with the signal's reason, having told the device that nobody waits any more.
+   */
   async ask(
     device: string,
     request: WireRequest & { id: string },
@@ -128,10 +137,22 @@ export class Requester {
       if (this.#link.connection !== null) void this.#put(question, this.#link.connection);
     });
     try {
-      return await answer;
+      const result = await answer;
+      // A refusal was never retained.
+      if (result.status !== 'rejected') this.#acknowledge(topics.ack, request.id);
+      return result;
     } finally {
       this.#questions.delete(request.id);
     }
+  }
+
+  /** Lost with its connection: then the device takes the copy back when its time has passed. */
+  #acknowledge(topic: string, id: string): void {
+    const publishing = this.#link.connection?.publish(topic, JSON.stringify({ id }), { qos: 1 });
+    if (publishing === undefined) return;
+    const done = publishing.catch(() => undefined);
+    this.#acknowledging.add(done);
+    void done.then(() => this.#acknowledging.delete(done));
   }
 
   async #put({ topics, request, reject }: Question, connection: Connection): Promise<void> {

@@ -25,6 +25,17 @@ test('slmd ask finds the only device, prints its answer, and says on stderr wher
   assert.match(stderr, /TTFT .* tokens\/s/);
 });
 
+test('slmd ask leaves no result behind on the broker', async (t) => {
+  const { ask, requester } = await asking(t);
+  assert.equal((await ask('echo private')).code, 0);
+  const cleared = await requester.heard.find(
+    ({ topic, payload }) => topic.includes('/result/') && payload.length === 0,
+    'the result is taken back',
+  );
+  const shown = requester.heard.all.filter(({ topic }) => topic === cleared.topic);
+  assert.equal(shown.length, 2);
+});
+
 test('slmd ask --json prints the result document, and with --stream every message before it', async (t) => {
   const { ask } = await asking(t);
   const plain = await ask('echo one two', '--json', '--device', 'kitchen');
