@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
-import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type Packet } from 'mqtt';
+import mqtt, { type IClientOptions, type MqttClient, type Packet } from 'mqtt';
 import { generate } from 'mqtt-packet';
-import { monotonicMs } from '../lib/clock.ts';
 import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
+import { incoming } from './incoming.ts';
 import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
@@ -285,20 +285,5 @@ function publishProperties(options: PublishOptions): NonNullable<mqtt.IClientPub
       ? {}
       : { contentType: options.content_type, payloadFormatIndicator: true }),
     ...(options.user_properties === undefined ? {} : { userProperties: options.user_properties }),
-  };
-}
-
-function incoming(packet: IPublishPacket): IncomingMessage {
-  const { properties } = packet;
-  const traceparent = properties?.userProperties?.traceparent;
-  return {
-    topic: packet.topic,
-    payload: typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload,
-    retained: packet.retain,
-    received_at: monotonicMs(),
-    response_topic: properties?.responseTopic ?? null,
-    correlation: properties?.correlationData ?? null,
-    expiry_s: properties?.messageExpiryInterval ?? null,
-    traceparent: (Array.isArray(traceparent) ? traceparent[0] : traceparent) ?? null,
   };
 }
