@@ -20,6 +20,10 @@ const commands = {
     summary: 'check the configuration',
     load: () => import('./cli/config.ts').then((m) => ({ run: m.config, usage: m.usage })),
   },
+  doctor: {
+    summary: 'look at the board, the model and the way to the broker',
+    load: () => import('./cli/doctor.ts').then((m) => ({ run: m.doctor, usage: m.usage })),
+  },
   model: {
     summary: 'build and evaluate models',
     load: () => import('./cli/model.ts').then((m) => ({ run: m.model, usage: m.usage })),

@@ -100,6 +100,7 @@ export class Connection {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     const over = Promise.withResolvers<Trouble>();
     let trouble: Trouble | null = null;
+    let reached = false;
     let client: MqttClient;
     try {
       client = mqtt.connect(clientOptions(options, protocol));
@@ -107,10 +108,13 @@ export class Connection {
       return Promise.reject(new ConnectError(troubleOf(error, options.url), { cause: error }));
     }
     sendAtOnce(client);
+    client.stream.once('connect', () => {
+      reached = true;
+    });
     receive(client, protocol, onMessage);
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
-      trouble ??= troubleOf(error, options.url);
+      trouble ??= troubleOf(error, options.url, reached);
       client.end(true);
       reject(new ConnectError(trouble, { cause: error }));
     });

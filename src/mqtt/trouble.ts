@@ -5,6 +5,7 @@ export type TroubleCode =
   | 'refused'
   | 'unreachable'
   | 'timeout'
+  | 'silent'
   | 'tls'
   | 'credentials'
   | 'not_authorized'
@@ -32,17 +33,21 @@ export class ConnectError extends Error {
  * Names the trouble behind an error of MQTT.js or of a Node socket.
  *
  * CONNACK codes are those of MQTT 3.1.1 §3.2.2.3 (1–5) and MQTT 5.0 §3.2.2.2 (128 and up).
+ *
+ * @param reached whether the network connection was there: MQTT.js has one limit for it and the CONNACK
  */
-export function troubleOf(error: unknown, url: string): Trouble {
+export function troubleOf(error: unknown, url: string, reached = true): Trouble {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code === 'number') return connackTrouble(code, url);
   if (typeof code === 'string') return socketTrouble(code, String(message ?? code), url);
   const text = String(message ?? error);
   if (/connack timeout/i.test(text))
-    return {
-      code: 'timeout',
-      message: `${url} accepted the connection but did not answer: is it an MQTT listener?`,
-    };
+    return reached
+      ? {
+          code: 'silent',
+          message: `${url} accepted the connection but did not answer: is it an MQTT listener?`,
+        }
+      : socketTrouble('ETIMEDOUT', text, url);
   if (/keepalive timeout/i.test(text))
     return { code: 'timeout', message: `${url} stopped answering keepalives` };
   return { code: 'closed', message: `${url} closed the connection: ${text}` };

@@ -30,6 +30,9 @@ const throttledBits = {
   3: 'soft_temperature_limit',
 };
 
+/** The same bits, this much higher, say what has been since boot. */
+const sinceBootShift = 16;
+
 /**
  * Reads a board's sensors from its /proc and /sys, and says null for what a board does not have.
  *
@@ -80,6 +83,11 @@ export class Board {
     return kib === undefined ? null : Number(kib) * 1024;
   }
 
+  /** What the firmware says has held the board back at any time since it was switched on. */
+  throttledSinceBoot(): string[] {
+    return this.#throttled(sinceBootShift);
+  }
+
   #meminfo(name: string): number | null {
     const kib = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(this.#read('proc/meminfo') ?? '')?.[1];
     return kib === undefined ? null : Number(kib) * 1024;
@@ -91,7 +99,7 @@ export class Board {
   }
 
   /** The firmware's node has another place on each generation of boards, so it is looked for. */
-  #throttled(): string[] {
+  #throttled(shift = 0): string[] {
     const platform = 'sys/devices/platform';
     const candidates = [
       `${platform}/soc/soc:firmware/get_throttled`,
@@ -104,7 +112,7 @@ export class Board {
       if (text === null) continue;
       const word = Number.parseInt(text, 16);
       return Object.entries(throttledBits).flatMap(([bit, name]) =>
-        (word >> Number(bit)) & 1 ? [name] : [],
+        (word >> (Number(bit) + shift)) & 1 ? [name] : [],
       );
     }
     return [];

@@ -57,6 +57,9 @@ test('a Pi 4 with a weak supply says what holds now, not what once did', (contex
   const { soc_temp_c, throttled } = boardOf(context, pi4).snapshot();
   // 0x50005: under voltage and throttled now; bits 16 and 18 say the same of the past.
   assert.deepEqual([soc_temp_c, throttled], [84.7, ['under_voltage', 'throttled']]);
+  const before = { ...pi4, 'sys/devices/platform/soc/soc:firmware/get_throttled': '80000\n' };
+  assert.deepEqual(boardOf(context, before).throttledSinceBoot(), ['soft_temperature_limit']);
+  assert.deepEqual(boardOf(context, before).snapshot().throttled, []);
 });
 
 test('a Pi 5 that is throttled says so, though its firmware is found elsewhere', (context) => {

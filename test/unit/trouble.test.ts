@@ -37,8 +37,9 @@ test('each error of a socket, of TLS and of a CONNACK has its trouble', () => {
     }
 });
 
-test('a broker that does not answer is a timeout, and any other error without a code a close', () => {
-  assert.equal(troubleOf(new Error('connack timeout'), url).code, 'timeout');
+test('a broker that is not reached or stops answering is a timeout, one that never answered is silent, any other error without a code a close', () => {
+  assert.equal(troubleOf(new Error('connack timeout'), url, false).code, 'timeout');
+  assert.equal(troubleOf(new Error('connack timeout'), url, true).code, 'silent');
   assert.equal(troubleOf(new Error('Keepalive timeout'), url).code, 'timeout');
   assert.equal(troubleOf(new Error('something else'), url).code, 'closed');
   assert.equal(troubleOf('a text', url).code, 'closed');

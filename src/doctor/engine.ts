@@ -1,0 +1,75 @@
+import type { Config } from '../config/schema.ts';
+import type { DoneMessage, EngineInfo } from '../ipc/messages.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { Supervisor } from '../supervisor/supervisor.ts';
+
+/** What a loaded model reaches. */
+export interface EngineRun {
+  info: EngineInfo;
+  /** The median of a few answers; null where they are too short to say. */
+  tokens_per_second: number | null;
+}
+
+const answers = 3;
+const answerTokens = 64;
+const prompt = 'turn on the kitchen light and tell me how warm the living room is';
+const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
+
+/**
+ * Loads the model in an engine process, as the daemon does, and lets it answer: a library that cannot
+ * run on this processor ends that process, and is told from one that can.
+ *
+ * @throws SlmdError with the code and the line of what failed
+ */
+export async function runEngine(config: Config, entry: string, modelDir: string): Promise<EngineRun> {
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => undefined);
+  const supervisor = new Supervisor(
+    {
+      entry,
+      model_dir: modelDir,
+      engine: {
+        threads: config.engine.threads,
+        prefill_chunk_tokens: config.engine.prefill_chunk_tokens,
+        context_length_max: config.engine.context_length_max,
+        max_tokens_default: answerTokens,
+      },
+      stall_ms: config.engine.stall_ms,
+      restart: { min_ms: config.engine.restart_min_ms, max_ms: config.engine.restart_max_ms },
+    },
+    {
+      ready: () => undefined,
+      down: (code, message) => failed.reject(new SlmdError(code, message)),
+      garbage: () => undefined,
+      said: () => undefined,
+    },
+  );
+  supervisor.start();
+  try {
+    return await Promise.race([measure(supervisor), failed.promise]);
+  } finally {
+    await supervisor.stop();
+  }
+}
+
+async function measure(supervisor: Supervisor): Promise<EngineRun> {
+  const rates: number[] = [];
+  for (let i = 0; i < answers; i++) {
+    const rate = decodeRate(
+      await supervisor.generate(
+        { messages: [{ role: 'user', content: prompt }], max_tokens: answerTokens, sampling, stop: [] },
+        () => undefined,
+        new AbortController().signal,
+      ),
+    );
+    if (rate !== null) rates.push(rate);
+  }
+  if (supervisor.info === null) throw new SlmdError('engine_crashed', 'the engine ended after its answer');
+  const [median] = rates.sort((a, b) => a - b).slice(Math.floor(rates.length / 2));
+  return { info: supervisor.info, tokens_per_second: median ?? null };
+}
+
+function decodeRate({ usage, stamps }: DoneMessage): number | null {
+  const seconds = (stamps.last_token_at - stamps.first_token_at) / 1000;
+  return usage.completion_tokens < 2 || seconds <= 0 ? null : (usage.completion_tokens - 1) / seconds;
+}
