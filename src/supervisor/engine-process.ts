@@ -22,6 +22,7 @@ export class EngineProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
   #stderr = '';
+  #prompted = false;
 
   constructor(entry: string, events: EngineProcessEvents) {
     const before = oomKillCount();
@@ -43,7 +44,8 @@ export class EngineProcess {
     });
     this.#exited = new Promise((resolve) => {
       const ended = (code: number | null, signal: string | null) => {
-        events.exit(exitReason({ code, signal }, this.#stderr, { before, after: oomKillCount() }));
+        const oomKills = { before, after: oomKillCount() };
+        events.exit(exitReason({ code, signal }, this.#stderr, oomKills, this.#prompted));
         resolve();
       };
       // `close` follows `exit` once stderr has been read to its end: the last words count.
@@ -61,6 +63,11 @@ export class EngineProcess {
 
   /** What an engine that is gone does not hear is lost; its exit is reported anyway. */
   send(message: ToEngine): void {
+    if (message.type === 'generate') {
+      this.#prompted = true;
+      // What was said during another prompt must not be quoted to this one's requester.
+      this.#stderr = '';
+    }
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 

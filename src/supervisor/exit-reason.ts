@@ -5,29 +5,40 @@ export type ExitCode = 'engine_crashed' | 'out_of_memory';
 /** Why an engine process ended that nobody had asked to end. */
 export interface ExitReason {
   code: ExitCode;
+  /** For the log and the status, which everybody may read. */
   message: string;
+  /** With the last words of the process, for whoever's prompt it was working on. */
+  detail: string;
 }
+
+/** A library's one line that says what was wrong; not a core dump. */
+const lastWordsMax = 200;
 
 const memoryWords = /heap out of memory|bad_alloc|Failed to allocate memory|Cannot allocate memory/i;
 
 /**
  * Tells a crash from the want of memory: by what the process said last, or by a SIGKILL while the
  * kernel counted an out-of-memory kill since the process began.
+ *
+ * @param prompted whether the process had been given a prompt: from then on its last words may quote one,
+ *   and are for that requester alone
  */
 export function exitReason(
   exit: { code: number | null; signal: string | null },
   stderrTail: string,
   oomKills: { before: number | null; after: number | null },
+  prompted: boolean,
 ): ExitReason {
   const killed = exit.signal === 'SIGKILL' && (oomKills.after ?? 0) > (oomKills.before ?? 0);
-  if (killed || memoryWords.test(stderrTail))
-    return { code: 'out_of_memory', message: 'the engine process ran out of memory' };
+  if (killed || memoryWords.test(stderrTail)) {
+    const message = 'the engine process ran out of memory';
+    return { code: 'out_of_memory', message, detail: message };
+  }
   const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
   const last = stderrTail.trim().split('\n').at(-1)?.trim() ?? '';
-  return {
-    code: 'engine_crashed',
-    message: `the engine process ended with ${how}${last === '' ? '' : `: ${last.slice(0, 200)}`}`,
-  };
+  const message = `the engine process ended with ${how}`;
+  const detail = last === '' ? message : `${message}: ${last.slice(0, lastWordsMax)}`;
+  return { code: 'engine_crashed', message: prompted ? message : detail, detail };
 }
 
 /** Processes that the kernel has killed for memory since boot; null where it does not say. */

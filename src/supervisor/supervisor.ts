@@ -4,6 +4,7 @@ import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { EngineProcess } from './engine-process.ts';
+import type { ExitReason } from './exit-reason.ts';
 
 export interface SupervisorOptions {
   /** The engine's entry point, a file that Node can run. */
@@ -32,6 +33,9 @@ interface Attempt {
   resolve(done: DoneMessage): void;
   reject(error: SlmdError<ErrorCode>): void;
 }
+
+/** What an end is called: by the process, or by what is known better here. */
+type Verdict = Omit<ExitReason, 'code'> & { code: ErrorCode };
 
 interface Waiter {
   resolve(): void;
@@ -149,7 +153,7 @@ export class Supervisor {
       message: (message) => this.#onMessage(message),
       garbage: () => this.#events.garbage(),
       said: (line) => this.#events.said(line),
-      exit: (reason) => this.#onExit(reason.code, reason.message),
+      exit: (reason) => this.#onExit(reason),
     });
     this.#progress();
     this.#process.send({ type: 'load', model_dir: this.#options.model_dir, options: this.#options.engine });
@@ -178,7 +182,7 @@ export class Supervisor {
     if (message.type === 'failed') this.#attempt.reject(new SlmdError(message.code, message.message));
   }
 
-  #onExit(exitCode: ErrorCode, exitMessage: string): void {
+  #onExit(exit: ExitReason): void {
     this.#disarm();
     const wasReady = this.#info !== null;
     this.#process = null;
@@ -187,21 +191,22 @@ export class Supervisor {
       this.#attempt?.reject(new SlmdError('engine_crashed', 'the engine was stopped'));
       return;
     }
-    const [code, message] = this.#verdict(exitCode, exitMessage);
+    const { code, message, detail } = this.#verdict(exit);
     if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
     const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
-    this.#attempt?.reject(new SlmdError(code, message));
+    this.#attempt?.reject(new SlmdError(code, detail));
     if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp)
       this.#settleWaiters(new SlmdError(code, message));
     this.#events.down(code, message, retryMs);
     this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);
   }
 
-  #verdict(code: ErrorCode, message: string): [ErrorCode, string] {
-    if (this.#loadFailure !== null) return ['model_not_ready', this.#loadFailure];
+  #verdict(exit: ExitReason): Verdict {
+    const by = (code: ErrorCode, message: string) => ({ code, message, detail: message });
+    if (this.#loadFailure !== null) return by('model_not_ready', this.#loadFailure);
     if (this.#stalled)
-      return ['engine_stalled', `the engine made no progress for ${this.#options.stall_ms} ms`];
-    return [code, message];
+      return by('engine_stalled', `the engine made no progress for ${this.#options.stall_ms} ms`);
+    return exit;
   }
 
   /** A sign of life: the watchdog starts over. */

@@ -13,6 +13,7 @@
  *   crash [exit]         kills itself before the first token; `exit` ends with exit code 7 instead
  *   crash late           the same after two tokens
  *   crash once <file>    the same unless the file exists; it is created first
+ *   blurt <text>         ends with the text in its last words
  *   oom                  ends as Node does when its heap is full
  *   echo <text>          answers with the text, a token a word; so does anything else, in full
  *
@@ -62,6 +63,7 @@ const behaviours: Record<string, Behaviour> = {
   garbage,
   hang: () => undefined,
   crash,
+  blurt,
   oom,
 };
 
@@ -169,6 +171,11 @@ async function crash(job: Job, rest: string): Promise<void> {
   if (how === 'once') writeFileSync(file, '');
   if (how === 'exit') process.exit(7);
   process.kill(process.pid, 'SIGKILL');
+}
+
+/** Ends as a library does that quotes what it choked on. */
+function blurt(_job: Job, rest: string): void {
+  process.stderr.write(`terminate called: cannot read ${rest}\n`, () => process.exit(134));
 }
 
 function oom(): void {

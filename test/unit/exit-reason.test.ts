@@ -12,17 +12,17 @@ test('an exit code or a signal by itself is a crash', () => {
     { code: null, signal: 'SIGKILL' },
     { code: null, signal: null },
   ])
-    assert.equal(exitReason(exit, '', noKills).code, 'engine_crashed', JSON.stringify(exit));
+    assert.equal(exitReason(exit, '', noKills, false).code, 'engine_crashed', JSON.stringify(exit));
 });
 
 test('a SIGKILL while the kernel counted a kill for memory is the want of memory', () => {
   const killed = { code: null, signal: 'SIGKILL' };
-  assert.equal(exitReason(killed, '', { before: 3, after: 4 }).code, 'out_of_memory');
-  assert.equal(exitReason(killed, '', { before: null, after: null }).code, 'engine_crashed');
+  assert.equal(exitReason(killed, '', { before: 3, after: 4 }, false).code, 'out_of_memory');
+  assert.equal(exitReason(killed, '', { before: null, after: null }, false).code, 'engine_crashed');
 });
 
 test('another signal while the kernel killed another process for memory is a crash', () => {
-  const reason = exitReason({ code: null, signal: 'SIGSEGV' }, '', { before: 3, after: 4 });
+  const reason = exitReason({ code: null, signal: 'SIGSEGV' }, '', { before: 3, after: 4 }, false);
   assert.equal(reason.code, 'engine_crashed');
 });
 
@@ -33,13 +33,24 @@ test('a process that says it has no memory has none', () => {
     'Failed to allocate memory for requested buffer of size 123',
     'fork: Cannot allocate memory',
   ])
-    assert.equal(exitReason({ code: 134, signal: null }, `${words}\n`, noKills).code, 'out_of_memory', words);
+    assert.equal(
+      exitReason({ code: 134, signal: null }, `${words}\n`, noKills, false).code,
+      'out_of_memory',
+      words,
+    );
 });
 
 test('the reason is one line and ends with the last words of the process, at a bounded length', () => {
-  const { message } = exitReason({ code: 1, signal: null }, `first\n${'x'.repeat(4000)}\n\n`, noKills);
+  const { message } = exitReason({ code: 1, signal: null }, `first\n${'x'.repeat(4000)}\n\n`, noKills, false);
   assert.ok(!message.includes('\n') && !message.includes('first'));
   assert.ok(message.endsWith('xxx') && message.length < 300);
+});
+
+test('once a process has a prompt its last words are for that requester, and not for the log', () => {
+  const exit = { code: 1, signal: null };
+  const { message, detail } = exitReason(exit, 'cannot tokenize a secret\n', noKills, true);
+  assert.ok(!message.includes('secret') && detail.startsWith(message) && detail.includes('secret'));
+  assert.match(exitReason(exit, 'no such library\n', noKills, false).message, /no such library/);
 });
 
 test('the kernel’s count is a number, or null where there is none', () => {
