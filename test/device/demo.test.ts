@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { startCommand } from '../support/command.ts';
+import { childrenOf, commandOf } from '../support/processes.ts';
 import { until } from '../support/wait.ts';
 
 test('slmd demo without a terminal asks three prompts over MQTT, prints answers and timings, and ends with 0', async () => {
@@ -20,29 +20,3 @@ test('slmd demo that is interrupted while it starts leaves no daemon behind', as
   assert.equal((await ran).code, 130);
   assert.equal(commandOf(daemon), '');
 });
-
-/** Processes with this parent, by the fourth field of /proc/<pid>/stat. */
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => statOf(pid)?.[1] === String(parent))
-    .map(Number);
-}
-
-function statOf(pid: string): string[] | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ');
-  } catch {
-    return undefined;
-  }
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
-}
