@@ -24,7 +24,9 @@ export async function config(args: string[]): Promise<void> {
   const { config, profile } = readConfiguration(file);
   if (values.show) {
     const password = config.mqtt.password === null ? null : '(set)';
-    process.stdout.write(stringify({ ...config, profile, mqtt: { ...config.mqtt, password } }));
+    // What a file can say: trust is what the two settings about keys come to.
+    const { trust: _, ...model } = config.model;
+    process.stdout.write(stringify({ ...config, profile, mqtt: { ...config.mqtt, password }, model }));
   } else {
     console.log(
       `${file ?? 'defaults and environment'}: valid; device ${config.device}, profile ${profile}, broker ${config.mqtt.url}`,

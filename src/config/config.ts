@@ -2,7 +2,8 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { SlmdError } from '../lib/errors.ts';
+import { publicKeysOf } from '../lib/ed25519.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
 import { type BoardTraits, chooseProfile, type Profile } from './profile.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -51,11 +52,16 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const device = parsed.data.device ?? deviceFromHost();
-  const { mqtt, journal, topic_prefix } = parsed.data;
+  const { mqtt, model, journal, topic_prefix } = parsed.data;
   const config = structuredClone({
     ...parsed.data,
     device,
     mqtt: { ...mqtt, response_topics: mqtt.response_topics ?? [`${topic_prefix}/${device}/response/#`] },
+    model: {
+      ...model,
+      store: model.store ?? modelStore(sources.env),
+      trust: readTrust(model, problems),
+    },
     journal: { ...journal, dir: journal.dir ?? stateDirectory(sources.env, device) },
   });
   checkFiles(config, problems);
@@ -131,6 +137,24 @@ function readPassword(file: string | null, problems: Problem[]): string | null {
   return null;
 }
 
+/** Read once, at start: a key that is exchanged meanwhile counts from the next start on. */
+function readTrust(
+  { public_key_file, require_signature }: Pick<Config['model'], 'public_key_file' | 'require_signature'>,
+  problems: Problem[],
+): Config['model']['trust'] {
+  if (public_key_file === null) return null;
+  try {
+    const public_keys = readFileSync(public_key_file, 'utf8');
+    publicKeysOf(public_keys);
+    return { public_keys, required: require_signature ?? true };
+  } catch (error) {
+    const unread = (error as NodeJS.ErrnoException).syscall !== undefined;
+    const message = unread ? 'cannot be read' : messageOf(error);
+    problems.push({ source: public_key_file, path: 'model.public_key_file', message });
+    return null;
+  }
+}
+
 /** Later settings win, name by name; lists are replaced whole. */
 function merge(base: Settings, over: Settings): Settings {
   const merged = { ...base };
@@ -178,7 +202,15 @@ function isSet(settings: Settings, path: PropertyKey[]): boolean {
 function anchorPaths(settings: Settings, base: string): void {
   const { mqtt, model, journal } = settings;
   for (const section of [mqtt, model, journal].filter(isMapping))
-    for (const name of ['password_file', 'ca_file', 'cert_file', 'key_file', 'dir']) {
+    for (const name of [
+      'password_file',
+      'ca_file',
+      'cert_file',
+      'key_file',
+      'dir',
+      'store',
+      'public_key_file',
+    ]) {
       const path = section[name];
       if (typeof path === 'string' && path !== '') section[name] = resolve(base, path);
     }
@@ -188,6 +220,12 @@ function anchorPaths(settings: Settings, base: string): void {
 function stateDirectory(env: NodeJS.ProcessEnv, device: string): string {
   if (env.STATE_DIRECTORY) return env.STATE_DIRECTORY;
   return join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'slmd', device);
+}
+
+/** Beside the journal of a service; of a user, where programs keep their data (XDG Base Directory). */
+function modelStore(env: NodeJS.ProcessEnv): string {
+  if (env.STATE_DIRECTORY) return join(env.STATE_DIRECTORY, 'models');
+  return join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'slmd', 'models');
 }
 
 function deviceFromHost(): string {

@@ -85,8 +85,25 @@ export const configSchema = z.strictObject({
     .refine(...together('cert_file', 'key_file'))
     .refine(...together('key_file', 'cert_file')),
   model: section({
-    dir: file.describe('A model directory. Default: the model that ships with slmd.'),
-  }),
+    dir: file.describe(
+      'A model directory. Default: the active model of the store, else the one that ships with slmd.',
+    ),
+    store: file.describe(
+      'Where pulled and activated models are. Default: $STATE_DIRECTORY/models, else ~/.local/share/slmd/models.',
+    ),
+    mirror: z
+      .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+      .default('https://huggingface.co')
+      .describe('Where slmd model pull downloads from; the daemon itself never downloads.'),
+    public_key_file: file.describe(
+      'Ed25519 public keys (PEM) of who may sign models. Other models are refused, but for the one that ships with slmd.',
+    ),
+    require_signature: z
+      .boolean()
+      .nullable()
+      .default(null)
+      .describe('false lets unsigned models pass; a wrong signature never does. Default: true with a key.'),
+  }).refine(...together('require_signature', 'public_key_file')),
   engine: section({
     threads: z.int().min(0).max(64).default(0).describe('0 lets the engine choose.'),
     prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of cancellation.'),
@@ -182,7 +199,13 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
 
 /** The configuration the daemon runs on: complete, checked and frozen. */
 export type Config = DeepReadonly<
-  Parsed & { device: string; mqtt: { response_topics: string[] }; journal: { dir: string } }
+  Parsed & {
+    device: string;
+    mqtt: { response_topics: string[] };
+    /** `trust` is what `public_key_file` and `require_signature` come to; null: any model will do. */
+    model: { store: string; trust: { public_keys: string; required: boolean } | null };
+    journal: { dir: string };
+  }
 >;
 
 /** A part of the file: absent means its defaults, and a name it does not know is a problem. */
@@ -205,7 +228,7 @@ function atMost(smaller: string, larger: string): Check {
 function together(name: string, other: string): Check {
   const complete = (section: object) => {
     const { [name]: value, [other]: needed } = section as { [name: string]: unknown };
-    return typeof value !== 'string' || typeof needed === 'string';
+    return (typeof value !== 'string' && value !== true) || typeof needed === 'string';
   };
   return [complete, { error: `needs ${other}`, path: [name], when: () => true }];
 }

@@ -1,4 +1,4 @@
-import type { EngineInfo, EngineOptions } from '../ipc/messages.ts';
+import type { EngineInfo, EngineOptions, Trust } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
@@ -20,9 +20,13 @@ export interface Engine {
  *
  * @throws {SlmdError<ModelErrorCode>} naming the file
  */
-export async function openEngine(modelDir: string, options: EngineOptions): Promise<Engine> {
+export async function openEngine(
+  modelDir: string,
+  options: EngineOptions,
+  trust: Trust | null = null,
+): Promise<Engine> {
   const started = monotonicMs();
-  const directory = await readModelDirectory(modelDir);
+  const directory = await readModelDirectory(modelDir, trust);
   const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
   const { decoder, threads } = await open(directory, options.threads, contextLength);
   try {

@@ -32,14 +32,14 @@ function handle(message: ToEngine): void {
   else if (running?.key === message.key) running.abort.abort();
 }
 
-async function load({ model_dir, options }: LoadMessage): Promise<void> {
+async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
   if (loading) {
     console.error('slmd engine: a second load was dropped');
     return;
   }
   loading = true;
   try {
-    engine = await openEngine(model_dir, options);
+    engine = await openEngine(model_dir, options, trust ?? null);
     send({ type: 'ready', info: engine.info });
   } catch (thrown) {
     const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';

@@ -28,6 +28,16 @@ export interface LoadMessage {
   /** Directory with `slmd-model.json`; see `src/model/`. */
   model_dir: string;
   options: EngineOptions;
+  /** Absent: any model will do. */
+  trust?: Trust | undefined;
+}
+
+/** Who may have signed a model that is loaded. */
+export interface Trust {
+  /** Ed25519 public keys in PEM; any of them will do. */
+  public_keys: string;
+  /** Whether a model without a signature is refused, as one with a wrong signature always is. */
+  required: boolean;
 }
 
 export interface EngineOptions {

@@ -19,6 +19,7 @@ const load = z.object({
     context_length_max: count,
     max_tokens_default: count.nullable(),
   }),
+  trust: z.object({ public_keys: z.string(), required: z.boolean() }).optional(),
 });
 
 const generate = z.object({

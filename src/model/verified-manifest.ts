@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Trust } from '../ipc/messages.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import { type Manifest, manifestFile, manifestSchema } from './manifest.ts';
+import { checkSignature, type SignatureState } from './signature.ts';
+
+/**
+ * - `model_missing`: a file is not there.
+ * - `model_invalid`: it is, and is not what it should be.
+ * - `model_untrusted`: a signature is asked for, and is missing or of no trusted key.
+ */
+export type ModelErrorCode = 'model_missing' | 'model_invalid' | 'model_untrusted';
+
+export interface ReadManifest {
+  manifest: Manifest;
+  /** SHA-256 of the manifest file, lower-case hex. */
+  sha256: string;
+  /** `untrusted`: it is signed, and no key says by whom. */
+  signature: SignatureState;
+}
+
+const requiredFiles = ['model.onnx', 'model.onnx.data', 'tokenizer.json'];
+
+/**
+ * Reads a manifest. The bytes whose signature is checked are the ones that are parsed.
+ *
+ * @throws {SlmdError<ModelErrorCode>} naming the file
+ */
+export async function readManifest(dir: string, trust: Trust | null): Promise<ReadManifest> {
+  const path = join(dir, manifestFile);
+  const bytes = await readFile(path).catch((thrown: unknown) => {
+    throw unreadable(path, thrown);
+  });
+  const signature = await checkSignature(dir, bytes, trust);
+  return {
+    manifest: parseManifest(bytes.toString('utf8'), path),
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+    signature,
+  };
+}
+
+/**
+ * Checks every file of a model against its manifest.
+ *
+ * @param onBytes told how many bytes were hashed
+ * @throws {SlmdError<ModelErrorCode>} naming the file
+ */
+export async function checkFiles(
+  dir: string,
+  { files }: Manifest,
+  onBytes: (bytes: number) => void = () => undefined,
+): Promise<void> {
+  // Sizes of all files before the hash of any: a copy that broke off is found at once.
+  for (const [name, { bytes }] of Object.entries(files)) await checkSize(join(dir, name), bytes);
+  for (const [name, { sha256 }] of Object.entries(files)) await checkHash(join(dir, name), sha256, onBytes);
+}
+
+export function unreadable(path: string, thrown: unknown): SlmdError<ModelErrorCode> {
+  const missing = (thrown as NodeJS.ErrnoException).code === 'ENOENT';
+  const line = missing
+    ? `there is no ${path}: set model.dir (SLMD_MODEL_DIR) to a model, or make one with slmd model build`
+    : `cannot read ${path}: ${messageOf(thrown)}`;
+  return new SlmdError('model_missing', line, { cause: thrown });
+}
+
+export function invalid(path: string, reason: string): SlmdError<ModelErrorCode> {
+  return new SlmdError('model_invalid', `${path} cannot be used: ${reason}`);
+}
+
+export function parseJson(text: string, path: string): Record<string, unknown> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw invalid(path, 'it is not JSON');
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid(path, 'it is no object');
+  return json as Record<string, unknown>;
+}
+
+function parseManifest(text: string, path: string): Manifest {
+  const parsed = manifestSchema.safeParse(parseJson(text, path));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw invalid(path, `${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  const names = Object.keys(parsed.data.files);
+  for (const name of names) {
+    if (basename(name) !== name) throw invalid(path, `it names a file outside the directory: ${name}`);
+  }
+  for (const name of requiredFiles) {
+    if (!names.includes(name)) throw invalid(path, `it does not name ${name}`);
+  }
+  return parsed.data;
+}
+
+async function checkSize(path: string, bytes: number): Promise<void> {
+  const { size } = await stat(path).catch((thrown: unknown) => {
+    throw unreadable(path, thrown);
+  });
+  if (size !== bytes) throw invalid(path, `it has ${size} bytes and the manifest says ${bytes}`);
+}
+
+async function checkHash(path: string, sha256: string, onBytes: (bytes: number) => void): Promise<void> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
+      hash.update(chunk as Buffer);
+      onBytes((chunk as Buffer).length);
+    }
+  } catch (thrown) {
+    throw unreadable(path, thrown);
+  }
+  if (hash.digest('hex') !== sha256) throw invalid(path, 'its SHA-256 is not the one in the manifest');
+}
