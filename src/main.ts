@@ -25,7 +25,7 @@ const commands = {
     load: () => import('./cli/doctor.ts').then((m) => ({ run: m.doctor, usage: m.usage })),
   },
   model: {
-    summary: 'build and evaluate models',
+    summary: 'pull, build, check, sign and switch models',
     load: () => import('./cli/model.ts').then((m) => ({ run: m.model, usage: m.usage })),
   },
 };
@@ -59,7 +59,8 @@ async function main([name, ...args]: string[]): Promise<number> {
     return exitCodes.usage;
   } else {
     const command = await commands[name as keyof typeof commands].load();
-    if (args.includes('--help') || args.includes('-h')) console.log(command.usage);
+    if (args.includes('--help') || args.includes('-h'))
+      console.log(typeof command.usage === 'string' ? command.usage : command.usage(args));
     else await command.run(args);
   }
   return exitCodes.ok;

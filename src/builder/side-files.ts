@@ -14,6 +14,7 @@ const copiedFiles = [
   'chat_template.jinja',
   'config.json',
   'generation_config.json',
+  'smoke.json',
 ];
 
 /** Copies what belongs to a model beside its graph. @returns the manifest's entries */

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
-import { SlmdError } from '../lib/errors.ts';
+import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { Progress } from './progress.ts';
 
@@ -65,9 +65,7 @@ export async function modelBuild(args: string[]): Promise<void> {
     );
   } catch (error) {
     progress.end();
-    if (error instanceof SlmdError)
-      throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
-    throw error;
+    coded(error);
   }
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { SlmdError } from '../lib/errors.ts';
+import { coded } from './coded.ts';
 import { type Evaluation, type Example, evaluate, percent } from './evaluate.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { Progress } from './progress.ts';
@@ -43,11 +43,7 @@ export async function modelEval(args: string[]): Promise<void> {
     threads: Number(values.threads),
     max_tokens: Number(values['max-tokens']),
     onProgress: (done, total) => progress.report(done, total),
-  }).catch((error: unknown) => {
-    if (error instanceof SlmdError)
-      throw new CommandError(exitCodes.failed, `${error.code}: ${error.message}`);
-    throw error;
-  });
+  }).catch(coded);
   progress.end();
   if (values.json) console.log(JSON.stringify(evaluation, null, 2));
   else show(evaluation, Number(values.show));

@@ -1,18 +1,42 @@
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildUsage, modelBuild } from './model-build.ts';
 import { evalUsage, modelEval } from './model-eval.ts';
+import { inspectUsage, modelInspect } from './model-inspect.ts';
+import { keygenUsage, modelKeygen, modelSign, signUsage } from './model-sign.ts';
+import { listUsage, modelList, modelRemove, removeUsage } from './model-store.ts';
+import { modelVerify, verifyUsage } from './model-verify.ts';
 
-export const usage = `slmd model build <checkpoint> --out <dir>   turns a safetensors checkpoint into a model
-slmd model eval <model> --data <file>       asks a model many questions and counts
+interface Subcommand {
+  run(args: string[]): Promise<void>;
+  usage: string;
+  summary: string;
+}
 
-${buildUsage}
+const commands: Record<string, Subcommand> = {
+  build: { run: modelBuild, usage: buildUsage, summary: 'turns a safetensors checkpoint into a model' },
+  list: { run: modelList, usage: listUsage, summary: 'the models of the store' },
+  inspect: { run: modelInspect, usage: inspectUsage, summary: 'what a model is, and what to do with it' },
+  verify: { run: modelVerify, usage: verifyUsage, summary: 'compares every file with its hash' },
+  remove: { run: modelRemove, usage: removeUsage, summary: 'removes a model from the store' },
+  keygen: { run: modelKeygen, usage: keygenUsage, summary: 'makes keys to sign models with' },
+  sign: { run: modelSign, usage: signUsage, summary: 'signs a model' },
+  eval: { run: modelEval, usage: evalUsage, summary: 'asks a model many questions and counts' },
+};
 
-${evalUsage}`;
+const overview = `slmd model <command>: fetches, builds, checks and switches models
 
-const commands: Record<string, (args: string[]) => Promise<void>> = { build: modelBuild, eval: modelEval };
+${Object.entries(commands)
+  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .join('\n')}
+
+slmd model <command> --help says more.`;
+
+/** Of one command where one is named, else of all. */
+export function usage([name]: readonly string[]): string {
+  return Object.hasOwn(commands, name ?? '') ? commands[name ?? '']!.usage : overview;
+}
 
 export async function model([name, ...args]: string[]): Promise<void> {
-  const command = commands[name ?? ''];
-  if (command === undefined) throw new CommandError(exitCodes.usage, usage);
-  await command(args);
+  if (name === undefined || !Object.hasOwn(commands, name)) throw new CommandError(exitCodes.usage, overview);
+  await commands[name]!.run(args);
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -225,4 +226,33 @@ test('a response topic is a topic filter with its wildcards in the right places'
     problems(context, { file: `mqtt: { response_topics: [${JSON.stringify(filter)}] }` }).length === 0;
   for (const filter of ['a', '+', '#', 'a/#', '+/b/+', '/a', 'a//b']) assert.ok(taken(filter), filter);
   for (const filter of ['', 'a#', 'a/#/b', 'a+', '+a/b', '##', 'a\0b']) assert.ok(!taken(filter), filter);
+});
+
+test('the model store is beside the journal of a service, and with the data of a user', (context) => {
+  const store = (env: NodeJS.ProcessEnv) => load(context, { env }).config.model.store;
+  assert.equal(store({ STATE_DIRECTORY: '/var/lib/slmd' }), '/var/lib/slmd/models');
+  assert.equal(store({ XDG_DATA_HOME: '/data' }), '/data/slmd/models');
+  assert.match(store({}), /\/\.local\/share\/slmd\/models$/);
+  assert.equal(store({ SLMD_MODEL_STORE: '/x', STATE_DIRECTORY: '/var/lib/slmd' }), '/x');
+});
+
+test('with a key, signatures are asked for; whether one must be there is a setting', (context) => {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey;
+  const dir = temporaryDir(context, {
+    good: pem,
+    rsa: rsa.export({ type: 'spki', format: 'pem' }).toString(),
+    empty: '',
+  });
+  const env = (name: string, more = {}) => ({ SLMD_MODEL_PUBLIC_KEY_FILE: join(dir, name), ...more });
+  const trust = (more = {}) => load(context, { env: env('good', more) }).config.model.trust;
+  assert.equal(load(context, {}).config.model.trust, null);
+  assert.deepEqual(trust(), { public_keys: pem, required: true });
+  assert.deepEqual(trust({ SLMD_MODEL_REQUIRE_SIGNATURE: 'false' }), { public_keys: pem, required: false });
+  for (const name of ['rsa', 'empty', 'nowhere'])
+    assert.deepEqual(problems(context, { env: env(name) }), [`${name} model.public_key_file`]);
+  assert.deepEqual(problems(context, { env: { SLMD_MODEL_REQUIRE_SIGNATURE: 'true' } }), [
+    'SLMD_MODEL_REQUIRE_SIGNATURE model.require_signature',
+  ]);
 });

@@ -1,0 +1,66 @@
+import { parseArgs } from 'node:util';
+import { quantizationName } from '../model/manifest.ts';
+import { type Inspection, inspectModel } from '../supply/inspect.ts';
+import { coded } from './coded.ts';
+import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
+import { nextStep } from './next-step.ts';
+
+export const inspectUsage = `slmd model inspect <model> [--json]
+
+Says what a model is: one of the store by its name, or any directory by its path.
+
+  --json           prints it as JSON
+${storeUsage}`;
+
+export async function modelInspect(args: string[]): Promise<void> {
+  const options = { ...storeOptions, json: { type: 'boolean', default: false } } as const;
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
+  const model = onlyOne(positionals, 'model', inspectUsage);
+  const { store, config } = modelContext(values);
+  try {
+    const inspection = await inspectModel(store.find(model), config.model.trust);
+    if (values.json) console.log(JSON.stringify(inspection, null, 2));
+    else console.log(describe(inspection, nextStep(inspection, store)));
+  } catch (error) {
+    coded(error);
+  }
+}
+
+const layoutNames: Record<Inspection['layout'], string> = {
+  slmd: 'a model of slmd',
+  safetensors: 'a checkpoint (safetensors), to be built',
+  genai: 'onnxruntime-genai',
+  onnx: 'transformers.js (onnx-community)',
+  unknown: 'no model that is known',
+};
+
+function describe(inspection: Inspection, next: string): string {
+  const { manifest, source, onnx_variants } = inspection;
+  const facts: [string, string | null][] = [
+    ['directory', inspection.dir],
+    ['layout', layoutNames[inspection.layout]],
+    ['size', megabytes(inspection.bytes)],
+    ['architecture', inspection.architecture ?? inspection.model_type],
+    ['model', manifest && `${manifest.id}, ${(manifest.parameters / 1e6).toFixed(2)} M parameters`],
+    ['quantization', manifest && quantizationName(manifest.quantization)],
+    ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes)})`).join(', ') || null],
+    ['context', inspection.context_length === null ? null : `${inspection.context_length} tokens`],
+    ['tokenizer', inspection.has_tokenizer ? 'tokenizer.json' : 'missing'],
+    ['signature', inspection.signature && signatures[inspection.signature]],
+    ['source', source && `${source.mirror}/${source.repo}, revision ${source.commit ?? source.revision}`],
+    ['runs', inspection.runnable ? 'yes' : `not as it is`],
+    ['next', next],
+  ];
+  const known = facts.filter((fact): fact is [string, string] => fact[1] !== null);
+  return known.map(([name, fact]) => `${name.padEnd(13)} ${fact}`).join('\n');
+}
+
+const signatures = {
+  unsigned: 'none',
+  signed: 'by a trusted key',
+  untrusted: 'there, but model.public_key_file names no key to check it with',
+};
+
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,20 @@
+import { basename, dirname, join } from 'node:path';
+import type { Inspection } from '../supply/inspect.ts';
+import type { ModelStore } from '../supply/store.ts';
+
+/** What to do with a model next, as a command where there is one. */
+export function nextStep({ dir, layout, manifest }: Inspection, store: ModelStore): string {
+  const stored = dirname(dir) === store.dir;
+  switch (layout) {
+    case 'slmd':
+      if (stored) return `slmd model activate ${basename(dir)}`;
+      return `cp -r ${dir} ${join(store.dir, manifest?.id ?? 'model')}, to have it in the store`;
+    case 'safetensors':
+      return `slmd model build ${dir} --out ${join(store.dir, `${basename(dir)}-int4`)}`;
+    case 'genai':
+    case 'onnx':
+      return 'slmd does not run this layout; pull the safetensors of the same model and build it';
+    case 'unknown':
+      return 'nothing: there are neither safetensors nor ONNX graphs';
+  }
+}

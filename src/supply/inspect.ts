@@ -1,0 +1,92 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
+import type { Trust } from '../ipc/messages.ts';
+import { type Manifest, manifestFile } from '../model/manifest.ts';
+import type { SignatureState } from '../model/signature.ts';
+import { readManifest } from '../model/verified-manifest.ts';
+import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from './layout.ts';
+import { readSource, type Source } from './source.ts';
+
+/** What is in a directory, as far as it can be said without loading it. */
+export interface Inspection {
+  dir: string;
+  layout: Layout;
+  bytes: number;
+  /** Of slmd's own layout. */
+  manifest: Manifest | null;
+  signature: SignatureState | null;
+  /** `architectures[0]` and `model_type` of `config.json`. */
+  architecture: string | null;
+  model_type: string | null;
+  context_length: number | null;
+  /** Graphs of the same model in several quantisations. */
+  onnx_variants: OnnxVariant[];
+  has_tokenizer: boolean;
+  has_chat_template: boolean;
+  source: Source | null;
+  /** Whether the engine can load it as it is. */
+  runnable: boolean;
+}
+
+/**
+ * Looks at a directory.
+ *
+ * @throws {SlmdError} where it is an slmd model whose manifest cannot be used or trusted
+ */
+export async function inspectModel(dir: string, trust: Trust | null): Promise<Inspection> {
+  const files = await filesOf(dir);
+  const names = files.map(({ path }) => path);
+  const layout = layoutOf(names);
+  const read = layout === 'slmd' ? await readManifest(dir, trust) : null;
+  const config = await readConfig(dir, names);
+  const manifest = read?.manifest ?? null;
+  return {
+    dir,
+    layout,
+    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+    manifest,
+    signature: read?.signature ?? null,
+    architecture: manifest?.source.architecture ?? text((config.architectures as unknown[] | undefined)?.[0]),
+    model_type: text(config.model_type) ?? text((config.model as { type?: unknown } | undefined)?.type),
+    context_length: manifest?.context_length ?? number(config.max_position_embeddings),
+    onnx_variants: onnxVariants(files),
+    has_tokenizer: names.some((name) => basename(name) === 'tokenizer.json'),
+    has_chat_template: names.some((name) => basename(name).startsWith('chat_template.')),
+    source: await readSource(dir),
+    runnable: manifest !== null,
+  };
+}
+
+async function filesOf(dir: string): Promise<{ path: string; bytes: number }[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .slice(0, filesMax)
+    .map(({ parentPath, name }) => relative(dir, join(parentPath, name)));
+  return Promise.all(
+    paths.toSorted().map(async (path) => ({ path, bytes: (await stat(join(dir, path))).size })),
+  );
+}
+
+/** `config.json`, else `genai_config.json`; what is no JSON says nothing. */
+async function readConfig(dir: string, names: readonly string[]): Promise<Record<string, unknown>> {
+  for (const wanted of ['config.json', 'genai_config.json']) {
+    const path = names.find((name) => basename(name) === wanted);
+    if (path === undefined || names.includes(manifestFile)) continue;
+    try {
+      const json: unknown = JSON.parse(await readFile(join(dir, path), 'utf8'));
+      if (typeof json === 'object' && json !== null) return json as Record<string, unknown>;
+    } catch {
+      // Of no interest to somebody who asks what else there is.
+    }
+  }
+  return {};
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function number(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
+}
