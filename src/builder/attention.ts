@@ -1,31 +1,9 @@
-import { elementTypes, type GraphBuilder, microsoft } from '../onnx/graph.ts';
-import type { Architecture } from './config.ts';
+import { type GraphBuilder, microsoft } from '../onnx/graph.ts';
+import type { Architecture, Attention } from './architecture.ts';
 import { type Blocks, linear } from './linear.ts';
-import { rotaryTables } from './rope.ts';
-
-const tables = ['rotary.cos', 'rotary.sin'];
-
-/**
- * Stores the tables that all layers rotate with.
- *
- * @returns the tokens' positions [B, S], for layers that rotate outside of the attention; else null
- */
-export async function rotary(
-  { graph, weights, architecture, options }: Blocks,
-  ids: string,
-): Promise<string | null> {
-  const { rope, headSize } = architecture;
-  const { cos, sin } = rotaryTables(rope, headSize, options.contextLength);
-  const dims = [options.contextLength, headSize / 2];
-  graph.external('rotary.cos', 'float32', dims, await weights.table(cos));
-  graph.external('rotary.sin', 'float32', dims, await weights.table(sin));
-  return rotatesInside(architecture) ? null : positionsOf(graph, ids);
-}
-
-/** GroupQueryAttention rotates heads of a multiple of 16; smaller heads are those of toys. */
-function rotatesInside({ headSize }: Architecture): boolean {
-  return headSize % 16 === 0;
-}
+import { normAlone } from './norm.ts';
+import type { Rotation } from './rotation.ts';
+import type { MatrixPart } from './weights.ts';
 
 /**
  * Rotary, grouped-query attention over the KV cache: [B, S, hidden] → [B, S, heads × head size].
@@ -36,34 +14,61 @@ export async function attend(
   blocks: Blocks,
   layer: number,
   input: string,
-  positions: string | null,
+  rotation: Rotation,
 ): Promise<string> {
   const { graph, architecture } = blocks;
-  const { heads, kvHeads, headSize, hiddenSize, bias } = architecture;
-  const source = `model.layers.${layer}.self_attn`;
+  const { attention, hiddenSize } = architecture;
   const name = `layer.${layer}.attention`;
-  const parts = [
+  const parts = qkvParts(layer, attention);
+  const packed = await linear(blocks, `${name}.qkv`, parts, hiddenSize, input, attention.bias.qkv);
+  const { past, present } = cache(graph, layer, architecture);
+  const inside = rotation.positions === null;
+  const whole = inside && !attention.headNorms;
+  const qkv = whole ? [packed, '', ''] : await separate(blocks, layer, packed, rotation);
+  const inputs = [...qkv, ...past, 'seqlens_k', 'total_sequence_length'];
+  if (inside) inputs.push(rotation.cos, rotation.sin);
+  const attended = `${name}.heads`;
+  graph.nodeWithOutputs('GroupQueryAttention', inputs, [attended, ...present], {
+    domain: microsoft,
+    attributes: {
+      num_heads: attention.heads,
+      kv_num_heads: attention.kvHeads,
+      do_rotary: inside ? 1 : 0,
+      ...optionsOf(attention),
+      ...windowOf(blocks, layer),
+    },
+  });
+  return attended;
+}
+
+function qkvParts(layer: number, { heads, kvHeads, headSize, joined }: Attention): MatrixPart[] {
+  const source = `model.layers.${layer}.self_attn`;
+  if (joined) return [{ tensor: `${source}.qkv_proj`, rows: (heads + 2 * kvHeads) * headSize }];
+  return [
     { tensor: `${source}.q_proj`, rows: heads * headSize },
     { tensor: `${source}.k_proj`, rows: kvHeads * headSize },
     { tensor: `${source}.v_proj`, rows: kvHeads * headSize },
   ];
-  const packed = await linear(blocks, `${name}.qkv`, parts, hiddenSize, input, bias.qkv);
-  const { past, present } = cache(graph, layer, architecture);
-  const qkv = positions === null ? [packed, '', ''] : rotated(graph, name, packed, architecture, positions);
-  const inputs = [...qkv, ...past, 'seqlens_k', 'total_sequence_length'];
-  if (positions === null) inputs.push(...tables);
-  const attended = `${name}.heads`;
-  graph.nodeWithOutputs('GroupQueryAttention', inputs, [attended, ...present], {
-    domain: microsoft,
-    attributes: { num_heads: heads, kv_num_heads: kvHeads, do_rotary: positions === null ? 1 : 0 },
-  });
-  return attended;
+}
+
+/** Only what differs from the operator's defaults. */
+function optionsOf({ scale, headSize, softcap }: Attention): Record<string, { float: number }> {
+  return {
+    ...(scale === 1 / Math.sqrt(headSize) ? {} : { scale: { float: scale } }),
+    ...(softcap === null ? {} : { softcap: { float: softcap } }),
+  };
+}
+
+/** A window that is no shorter than the context is none. */
+function windowOf({ architecture, options }: Blocks, layer: number): Record<string, number> {
+  const { window } = architecture.layers[layer]!;
+  return window === null || window >= options.contextLength ? {} : { local_window_size: window };
 }
 
 function cache(
   graph: GraphBuilder,
   layer: number,
-  { kvHeads, headSize }: Architecture,
+  { attention: { kvHeads, headSize } }: Architecture,
 ): { past: string[]; present: string[] } {
   const kinds = ['key', 'value'];
   const shape = (capacity: string) => ['batch', kvHeads, capacity, headSize];
@@ -75,44 +80,58 @@ function cache(
   };
 }
 
-/** Splits packed queries, keys and values, and rotates the first two. */
-function rotated(
-  graph: GraphBuilder,
-  name: string,
+/** Splits packed queries, keys and values, to do with the first two what the operator does not. */
+async function separate(
+  blocks: Blocks,
+  layer: number,
   packed: string,
-  { heads, kvHeads, headSize }: Architecture,
-  positions: string,
-): string[] {
+  rotation: Rotation,
+): Promise<string[]> {
+  const { graph } = blocks;
+  const { heads, kvHeads, headSize, headNorms } = blocks.architecture.attention;
+  const name = `layer.${layer}.attention`;
   const widths = BigInt64Array.from([heads, kvHeads, kvHeads], (count) => BigInt(count * headSize));
-  const [query, key, value] = [`${name}.query`, `${name}.key`, `${name}.value`];
-  graph.nodeWithOutputs(
-    'Split',
-    [packed, graph.constant(`${name}.widths`, 'int64', [3], widths)],
-    [query, key, value],
-    { attributes: { axis: -1 } },
-  );
-  const rotate = (part: string) =>
-    graph.node('RotaryEmbedding', [part, positions, ...tables], `${part}.rotated`, { domain: microsoft });
-  return [rotate(query), rotate(key), value];
+  const split = [`${name}.query`, `${name}.key`, `${name}.value`];
+  graph.nodeWithOutputs('Split', [packed, graph.constant(`${name}.widths`, 'int64', [3], widths)], split, {
+    attributes: { axis: -1 },
+  });
+  let [query, key, value] = split as [string, string, string];
+  if (headNorms) {
+    query = await normHeads(blocks, layer, 'q_norm', query, heads);
+    key = await normHeads(blocks, layer, 'k_norm', key, kvHeads);
+  }
+  if (rotation.positions === null) return [query, key, value];
+  return [rotate(blocks, query, heads, rotation), rotate(blocks, key, kvHeads, rotation), value];
 }
 
-/**
- * The position of every new token, as GroupQueryAttention counts them: max(T − S, 0) + s. A row of a
- * padded prompt has T < S.
- */
-function positionsOf(graph: GraphBuilder, ids: string): string {
-  const int64 = (name: string, value: bigint, dims: number[]) =>
-    graph.constant(`positions.${name}`, 'int64', dims, BigInt64Array.of(value));
-  const [zero, one, axis] = [int64('zero', 0n, []), int64('one', 1n, []), int64('axis', 1n, [1])];
-  const shape = graph.node('Shape', [ids], 'positions.shape');
-  const length = graph.node('Gather', [shape, one], 'positions.length');
-  const steps = graph.node('Range', [zero, length, one], 'positions.steps');
-  const last = graph.node('Cast', ['seqlens_k'], 'positions.last', {
-    attributes: { to: elementTypes.int64 },
-  });
-  const total = graph.node('Add', [last, one], 'positions.total');
-  const past = graph.node('Sub', [total, length], 'positions.past');
-  const first = graph.node('Max', [past, zero], 'positions.first');
-  const column = graph.node('Unsqueeze', [first, axis], 'positions.column');
-  return graph.node('Add', [column, steps], 'positions');
+/** Norms each head by itself: [B, S, heads × head size] in and out. */
+async function normHeads(
+  blocks: Blocks,
+  layer: number,
+  module: string,
+  input: string,
+  heads: number,
+): Promise<string> {
+  const { graph, architecture } = blocks;
+  const { headSize } = architecture.attention;
+  const shape = (to: string, dims: number[]) =>
+    graph.constant(`${input}.${to}`, 'int64', [dims.length], BigInt64Array.from(dims, BigInt));
+  // 0 keeps a dimension as it is.
+  const byHead = graph.node('Reshape', [input, shape('by_head', [0, 0, heads, headSize])], `${input}.split`);
+  const tensor = `model.layers.${layer}.self_attn.${module}.weight`;
+  const normed = await normAlone(blocks, { name: input, tensor, size: headSize }, byHead, `${input}.normed`);
+  return graph.node('Reshape', [normed, shape('together', [0, 0, heads * headSize])], `${input}.joined`);
+}
+
+function rotate({ graph, architecture }: Blocks, part: string, heads: number, rotation: Rotation): string {
+  const partly = rotation.dimensions !== architecture.attention.headSize;
+  return graph.node(
+    'RotaryEmbedding',
+    [part, rotation.positions!, rotation.cos, rotation.sin],
+    `${part}.rotated`,
+    {
+      domain: microsoft,
+      attributes: partly ? { num_heads: heads, rotary_embedding_dim: rotation.dimensions } : {},
+    },
+  );
 }

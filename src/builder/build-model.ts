@@ -3,14 +3,15 @@ import { basename, join, resolve } from 'node:path';
 import { formatManifest, type Manifest, manifestFile } from '../model/manifest.ts';
 import { ExternalDataWriter } from '../onnx/external-data.ts';
 import { GraphBuilder } from '../onnx/graph.ts';
+import type { Architecture } from './architecture.ts';
 import { Checkpoint } from './checkpoint.ts';
-import { type Architecture, readArchitecture } from './config.ts';
+import { readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
 import { copySideFiles, identify, readEosTokenIds } from './side-files.ts';
-import { checkTensors } from './tensors.ts';
-import { WeightStore } from './weights.ts';
+import { surveyTensors } from './survey.ts';
+import { StreamedWeights } from './weights.ts';
 
 export type { BuildErrorCode } from './errors.ts';
 export type { BuildOptions, BuildProgress } from './options.ts';
@@ -41,7 +42,7 @@ export async function buildModel(
     options.onProgress?.({ ...progress });
   });
   try {
-    const { parameters, bytes } = checkTensors(checkpoint, architecture);
+    const { parameters, bytes } = await surveyTensors(checkpoint, architecture, plan);
     progress.bytesTotal = bytes;
     return await intoDirectory(outDir, options.force ?? false, async (dir) => {
       const files: Files = await writeGraph(dir, checkpoint, architecture, plan);
@@ -64,7 +65,7 @@ async function writeGraph(
   const graph = new GraphBuilder('decoder');
   const data = await ExternalDataWriter.create(join(dir, 'model.onnx.data'));
   try {
-    await buildDecoder(graph, new WeightStore(checkpoint, data), architecture, plan);
+    await buildDecoder(graph, new StreamedWeights(checkpoint, data), architecture, plan);
     const model = graph.encode();
     await writeFile(join(dir, 'model.onnx'), model, { flush: true });
     return { 'model.onnx': identify(model), 'model.onnx.data': await data.finish() };
@@ -91,10 +92,10 @@ function describe(
       accuracy_level: format === 'float32' ? null : accuracyLevel,
     },
     geometry: {
-      layers: architecture.layers,
-      heads: architecture.heads,
-      kv_heads: architecture.kvHeads,
-      head_size: architecture.headSize,
+      layers: architecture.layers.length,
+      heads: architecture.attention.heads,
+      kv_heads: architecture.attention.kvHeads,
+      head_size: architecture.attention.headSize,
       hidden_size: architecture.hiddenSize,
       vocabulary_size: architecture.vocabularySize,
     },

@@ -88,23 +88,23 @@ export class Checkpoint {
   async vector(name: string, length: number): Promise<Float32Array> {
     this.expect(name, [length]);
     const out = new Float32Array(length);
-    for await (const slab of this.rows(name, 1, length)) out.set(slab);
+    for await (const slab of this.rows(name, 0, 1, length)) out.set(slab);
     return out;
   }
 
   /**
-   * A matrix [rows, columns] by slabs of whole rows, in order.
+   * Rows of a tensor whose last dimension is `columns`, by slabs of whole rows, in order.
    *
    * Each slab is overwritten by the next of any tensor: read one tensor at a time.
    */
-  async *rows(name: string, rows: number, columns: number): AsyncGenerator<Float32Array> {
+  async *rows(name: string, from: number, rows: number, columns: number): AsyncGenerator<Float32Array> {
     const { file, dtype, begin } = this.#tensors.get(name)!;
     if (!isElementName(dtype)) throw new Error(`${name} was read before it was checked`);
     const { bytes, decode } = elements[dtype];
     const rowBytes = columns * bytes;
     const slabRows = Math.min(rows, Math.max(1, Math.floor(slabBytesMax / rowBytes)));
-    for (let row = 0; row < rows; row += slabRows) {
-      const count = Math.min(slabRows, rows - row);
+    for (let row = from; row < from + rows; row += slabRows) {
+      const count = Math.min(slabRows, from + rows - row);
       const raw = this.#raw.bytes(count * rowBytes);
       await readInto(file, raw, begin + row * rowBytes);
       const slab = this.#values.floats(count * columns);

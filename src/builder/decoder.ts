@@ -1,10 +1,12 @@
 import type { GraphBuilder } from '../onnx/graph.ts';
-import { attend, rotary } from './attention.ts';
-import type { Architecture } from './config.ts';
+import type { Architecture } from './architecture.ts';
+import { attend } from './attention.ts';
+import { expertMlp } from './experts.ts';
 import { type Blocks, linear } from './linear.ts';
 import { gatherRows, project, slice } from './matrix-nodes.ts';
-import { mlp } from './mlp.ts';
-import { norm, type Residual } from './norm.ts';
+import { gatedMlp } from './mlp.ts';
+import { norm, normAlone, type Residual } from './norm.ts';
+import { type Rotation, rotations } from './rotation.ts';
 import type { StoredMatrix, WeightFormat, WeightStore } from './weights.ts';
 
 export interface DecoderOptions {
@@ -31,15 +33,15 @@ export async function buildDecoder(
   architecture: Architecture,
   options: DecoderOptions,
 ): Promise<void> {
-  const blocks: Blocks = { graph, weights, architecture, options };
+  const blocks: Blocks = { graph, weights, architecture, options, format: options.format };
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   graph.input('seqlens_k', 'int32', ['batch']);
   graph.input('total_sequence_length', 'int32', [1]);
   const embedding = await storeEmbedding(blocks);
-  const positions = await rotary(blocks, ids);
-  let residual: Residual = { sum: gatherRows(graph, ids, embedding, 'embedding'), added: null };
-  for (let layer = 0; layer < architecture.layers; layer++) {
-    residual = await decoderLayer(blocks, layer, residual, positions);
+  const rotation = await rotations(blocks, ids);
+  let residual: Residual = { sum: embed(blocks, ids, embedding), added: null };
+  for (const [layer, { rope }] of architecture.layers.entries()) {
+    residual = await decoderLayer(blocks, layer, residual, rotation[rope]!);
   }
   await head(blocks, residual, embedding);
 }
@@ -52,38 +54,68 @@ async function storeEmbedding({ weights, architecture, options }: Blocks): Promi
   return weights.matrix('embedding', [part], hiddenSize, options.embeddingFormat);
 }
 
+/** Token ids [B, S] → [B, S, hidden]. */
+function embed({ graph, architecture }: Blocks, ids: string, embedding: StoredMatrix): string {
+  const rows = gatherRows(graph, ids, embedding, 'embedding');
+  const { embedding: factor } = architecture.factors;
+  return factor === 1 ? rows : multiply(graph, rows, factor, 'embedding.scaled');
+}
+
 /** Attention, then the MLP, each on the normed sum so far; what the MLP adds is left to the next norm. */
 async function decoderLayer(
   blocks: Blocks,
   layer: number,
   residual: Residual,
-  positions: string | null,
+  rotation: Rotation,
 ): Promise<Residual> {
-  const { heads, headSize, hiddenSize, bias, layers } = blocks.architecture;
+  const { norms, mlp, layers } = blocks.architecture;
   const source = `model.layers.${layer}`;
   const name = `layer.${layer}`;
-  const before = await norm(blocks, `${name}.attention`, `${source}.input_layernorm.weight`, residual);
-  let attended = await attend(blocks, layer, before.normed, positions);
+  const weightOf = (module: string) => `${source}.${module}.weight`;
+  const before = await norm(blocks, `${name}.attention`, weightOf(norms.beforeAttention), residual);
+  let attended = await attend(blocks, layer, before.normed, rotation);
   let { sum } = before;
-  if (layer === layers - 1 && blocks.options.logits === 'last') {
+  if (layer === layers.length - 1 && blocks.options.logits === 'last') {
     // Only attention mixes positions: after the last one, nothing needs more than the last position.
     attended = lastPosition(blocks.graph, attended);
     sum = lastPosition(blocks.graph, sum);
   }
-  const out = [{ tensor: `${source}.self_attn.o_proj`, rows: hiddenSize }];
-  const added = await linear(
-    blocks,
-    `${name}.attention.out`,
-    out,
-    heads * headSize,
-    attended,
-    bias.attentionOutput,
-  );
-  const after = await norm(blocks, `${name}.mlp`, `${source}.post_attention_layernorm.weight`, {
-    sum,
-    added,
-  });
-  return { sum: after.sum, added: await mlp(blocks, layer, after.normed) };
+  const mixed = await attentionOutput(blocks, layer, attended);
+  const added = await normAfter(blocks, `${name}.attention.out`, norms.afterAttention, layer, mixed);
+  const after = await norm(blocks, `${name}.mlp`, weightOf(norms.beforeMlp), { sum, added });
+  const thought =
+    mlp.kind === 'gated'
+      ? await gatedMlp(blocks, mlp, layer, after.normed)
+      : await expertMlp(blocks, mlp, layer, after.normed);
+  return {
+    sum: after.sum,
+    added: await normAfter(blocks, `${name}.mlp.out`, norms.afterMlp, layer, thought),
+  };
+}
+
+async function attentionOutput(blocks: Blocks, layer: number, attended: string): Promise<string> {
+  const { attention, hiddenSize, factors } = blocks.architecture;
+  const { heads, headSize, bias } = attention;
+  const tensor = `model.layers.${layer}.self_attn.o_proj`;
+  const parts = [{ tensor, rows: hiddenSize, times: factors.residual }];
+  return linear(blocks, `layer.${layer}.attention.out`, parts, heads * headSize, attended, bias.output);
+}
+
+/** Some families norm what a block gives before it is added. */
+async function normAfter(
+  blocks: Blocks,
+  name: string,
+  module: string | null,
+  layer: number,
+  input: string,
+): Promise<string> {
+  if (module === null) return input;
+  const weight = {
+    name,
+    tensor: `model.layers.${layer}.${module}.weight`,
+    size: blocks.architecture.hiddenSize,
+  };
+  return normAlone(blocks, weight, input, `${name}.normed`);
 }
 
 /** Past every length that a tensor can have: Slice clamps its end. */
@@ -96,10 +128,20 @@ function lastPosition(graph: GraphBuilder, input: string): string {
 
 async function head(blocks: Blocks, residual: Residual, embedding: StoredMatrix): Promise<void> {
   const { graph, weights, architecture, options } = blocks;
-  const { hiddenSize, vocabularySize, tiedHead } = architecture;
-  const { normed } = await norm(blocks, 'final', 'model.norm.weight', residual);
+  const { hiddenSize, vocabularySize, tiedHead, factors } = architecture;
+  const { logits: factor, logitsSoftcap: cap } = factors;
+  // The norm's weight takes over what logits are multiplied by: the head may be the embedding's matrix.
+  const times = cap === null ? factor : factor / cap;
+  const { normed } = await norm(blocks, 'final', 'model.norm.weight', residual, times);
   const part = { tensor: 'lm_head.weight', rows: vocabularySize };
   const matrix = tiedHead ? embedding : await weights.matrix('head', [part], hiddenSize, options.headFormat);
-  const logits = project(graph, normed, matrix, 'logits', options.accuracyLevel);
-  graph.output(logits, 'float32', ['batch', options.logits === 'all' ? 'sequence' : 1, vocabularySize]);
+  const name = cap === null ? 'logits' : 'logits.uncapped';
+  const projected = project(graph, normed, matrix, name, options.accuracyLevel);
+  if (cap !== null) multiply(graph, graph.node('Tanh', [projected], 'logits.capped'), cap, 'logits');
+  graph.output('logits', 'float32', ['batch', options.logits === 'all' ? 'sequence' : 1, vocabularySize]);
+}
+
+function multiply(graph: GraphBuilder, input: string, factor: number, output: string): string {
+  const constant = graph.constant(`${output}.factor`, 'float32', [1], Float32Array.of(factor));
+  return graph.node('Mul', [input, constant], output);
 }

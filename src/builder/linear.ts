@@ -1,8 +1,8 @@
 import type { GraphBuilder } from '../onnx/graph.ts';
-import type { Architecture } from './config.ts';
+import type { Architecture } from './architecture.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { project } from './matrix-nodes.ts';
-import type { MatrixPart, WeightStore } from './weights.ts';
+import type { MatrixPart, WeightFormat, WeightStore } from './weights.ts';
 
 /** What every block of a decoder works with. */
 export interface Blocks {
@@ -10,6 +10,8 @@ export interface Blocks {
   weights: WeightStore;
   architecture: Architecture;
   options: DecoderOptions;
+  /** Of the matrices of the layer at hand. */
+  format: WeightFormat;
 }
 
 /**
@@ -18,15 +20,15 @@ export interface Blocks {
  * @param parts the layers' modules, each with a `weight` and, if `hasBias`, a `bias`
  */
 export async function linear(
-  { graph, weights, options }: Blocks,
+  { graph, weights, options, format }: Blocks,
   name: string,
   parts: readonly MatrixPart[],
   columns: number,
   input: string,
   hasBias: boolean,
 ): Promise<string> {
-  const matrixParts = parts.map(({ tensor, rows }) => ({ tensor: `${tensor}.weight`, rows }));
-  const matrix = await weights.matrix(name, matrixParts, columns, options.format);
+  const matrixParts = parts.map((part) => ({ ...part, tensor: `${part.tensor}.weight` }));
+  const matrix = await weights.matrix(name, matrixParts, columns, format);
   const bias = hasBias ? await joinedBias(weights, parts, matrix.rows) : undefined;
   return project(graph, input, matrix, `${name}.output`, options.accuracyLevel, bias);
 }
@@ -38,8 +40,9 @@ async function joinedBias(
 ): Promise<Float32Array> {
   const bias = new Float32Array(length);
   let at = 0;
-  for (const { tensor, rows } of parts) {
-    bias.set(await weights.vector(`${tensor}.bias`, rows), at);
+  for (const { tensor, rows, times = 1 } of parts) {
+    const own = await weights.vector(`${tensor}.bias`, rows);
+    bias.set(times === 1 ? own : own.map((value) => value * times), at);
     at += rows;
   }
   return bias;

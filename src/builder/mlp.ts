@@ -1,20 +1,41 @@
+import { type GraphBuilder, microsoft } from '../onnx/graph.ts';
+import type { Activation, GatedMlp } from './architecture.ts';
 import { type Blocks, linear } from './linear.ts';
+import type { MatrixPart } from './weights.ts';
 
-/** down(SiLU(gate(x)) × up(x)): [B, S, hidden] → [B, S, hidden]. */
-export async function mlp(blocks: Blocks, layer: number, input: string): Promise<string> {
+/** down(activation(gate(x)) × up(x)): [B, S, hidden] → [B, S, hidden]. */
+export async function gatedMlp(
+  blocks: Blocks,
+  { size, activation, bias, joined }: GatedMlp,
+  layer: number,
+  input: string,
+): Promise<string> {
   const { graph, architecture } = blocks;
-  const { hiddenSize, intermediateSize, bias } = architecture;
+  const { hiddenSize, factors } = architecture;
   const source = `model.layers.${layer}.mlp`;
   const name = `layer.${layer}.mlp`;
   const widen = (part: 'gate' | 'up') => {
-    const parts = [{ tensor: `${source}.${part}_proj`, rows: intermediateSize }];
-    return linear(blocks, `${name}.${part}`, parts, hiddenSize, input, bias.mlp);
+    const own: MatrixPart = { tensor: `${source}.${part}_proj`, rows: size };
+    const shared: MatrixPart = {
+      tensor: `${source}.gate_up_proj`,
+      rows: size,
+      shape: [2 * size, hiddenSize],
+      from: part === 'gate' ? 0 : size,
+    };
+    return linear(blocks, `${name}.${part}`, [joined ? shared : own], hiddenSize, input, bias);
   };
   const gate = await widen('gate');
   const up = await widen('up');
-  const sigmoid = graph.node('Sigmoid', [gate], `${name}.sigmoid`);
-  const silu = graph.node('Mul', [gate, sigmoid], `${name}.silu`);
-  const gated = graph.node('Mul', [silu, up], `${name}.gated`);
-  const parts = [{ tensor: `${source}.down_proj`, rows: hiddenSize }];
-  return linear(blocks, `${name}.down`, parts, intermediateSize, gated, bias.mlp);
+  const activated = activate(graph, activation, gate, name);
+  const gated = graph.node('Mul', [activated, up], `${name}.gated`);
+  const parts = [{ tensor: `${source}.down_proj`, rows: hiddenSize, times: factors.residual }];
+  return linear(blocks, `${name}.down`, parts, size, gated, bias);
+}
+
+export function activate(graph: GraphBuilder, activation: Activation, input: string, name: string): string {
+  if (activation === 'gelu_tanh') {
+    return graph.node('FastGelu', [input], `${name}.gelu`, { domain: microsoft });
+  }
+  const sigmoid = graph.node('Sigmoid', [input], `${name}.sigmoid`);
+  return graph.node('Mul', [input, sigmoid], `${name}.silu`);
 }

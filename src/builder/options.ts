@@ -1,5 +1,5 @@
 import { modelIdPattern } from '../model/manifest.ts';
-import type { Architecture } from './config.ts';
+import type { Architecture } from './architecture.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { BuildError } from './errors.ts';
 import type { WeightFormat } from './weights.ts';

@@ -13,30 +13,50 @@ export type StoredMatrix = { name: string; rows: number; columns: number; data: 
   | { format: BlockFormat; scales: ExternalRange }
 );
 
-/** One of the checkpoint's matrices that are stored below each other as one. */
+/** Rows of one of the checkpoint's tensors, which are stored below those of other parts as one matrix. */
 export interface MatrixPart {
   tensor: string;
   rows: number;
+  /** The tensor's whole shape, where it has more than these rows: all but the last dimension are rows. */
+  shape?: readonly number[];
+  /** The first of the rows. */
+  from?: number;
+  /** What the weights are multiplied by. */
+  times?: number;
+}
+
+/** Where a graph's weights come from, and where they go. */
+export interface WeightStore {
+  /** A small tensor, to be kept in the graph itself. */
+  vector(tensor: string, length: number): Promise<Float32Array>;
+  /** Stores parts of the same width as one matrix. */
+  matrix(
+    name: string,
+    parts: readonly MatrixPart[],
+    columns: number,
+    format: WeightFormat,
+  ): Promise<StoredMatrix>;
+  /** Stores values that were computed here. */
+  table(values: Float32Array): Promise<ExternalRange>;
 }
 
 /** Moves matrices from a checkpoint into a model's external data, a slab of rows at a time. */
-export class WeightStore {
+export class StreamedWeights implements WeightStore {
   readonly #checkpoint: Checkpoint;
   readonly #data: ExternalDataWriter;
   readonly #quantized = new Scratch();
   readonly #scales = new Scratch();
 
+  /** @param checkpoint whose tensors have been checked: see `survey.ts` */
   constructor(checkpoint: Checkpoint, data: ExternalDataWriter) {
     this.#checkpoint = checkpoint;
     this.#data = data;
   }
 
-  /** A small tensor, to be kept in the graph itself. */
   vector(tensor: string, length: number): Promise<Float32Array> {
     return this.#checkpoint.vector(tensor, length);
   }
 
-  /** Stores parts of the same width as one matrix. Every part's shape has been checked before. */
   async matrix(
     name: string,
     parts: readonly MatrixPart[],
@@ -55,7 +75,6 @@ export class WeightStore {
     return { name, rows, columns, format, data, scales: await this.table(scales) };
   }
 
-  /** Stores values that were computed here. */
   async table(values: Float32Array): Promise<ExternalRange> {
     await this.#data.begin();
     await this.#data.write(bytesOf(values));
@@ -82,7 +101,12 @@ export class WeightStore {
   }
 
   async *#slabs(parts: readonly MatrixPart[], columns: number): AsyncGenerator<Float32Array> {
-    for (const { tensor, rows } of parts) yield* this.#checkpoint.rows(tensor, rows, columns);
+    for (const { tensor, rows, from = 0, times = 1 } of parts) {
+      for await (const slab of this.#checkpoint.rows(tensor, from, rows, columns)) {
+        if (times !== 1) for (let i = 0; i < slab.length; i++) slab[i]! *= times;
+        yield slab;
+      }
+    }
   }
 }
 

@@ -7,7 +7,8 @@ import { Progress } from './progress.ts';
 
 export const buildUsage = `slmd model build <checkpoint> --out <dir> [options]
 
-Turns a Llama-architecture checkpoint (config.json, safetensors, tokenizer.json) into a model directory.
+Turns a checkpoint (config.json, safetensors, tokenizer.json) into a model directory: Llama and SmolLM2,
+Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (dense and mixture of experts).
 
   --out <dir>            where to; must not exist
   --quantization <q>     int4 (default), int8 or float32

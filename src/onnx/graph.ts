@@ -16,8 +16,11 @@ export type ElementType = keyof typeof elementTypes;
 /** A number is fixed; a name is known at run time, and the same name means the same size. */
 export type Dimension = number | string;
 
-/** Integers are written as INT; floats have to say so, because 1.0 and 1 are the same `number`. */
-export type Attribute = number | string | readonly number[] | { float: number };
+/**
+ * Integers are written as INT; floats have to say so, because 1.0 and 1 are the same `number`. A body is
+ * the branch of an `If`.
+ */
+export type Attribute = number | string | readonly number[] | { float: number } | { body: GraphBuilder };
 
 export interface NodeOptions {
   domain?: 'com.microsoft';
@@ -51,9 +54,19 @@ export class GraphBuilder {
   readonly #inputs: ProtobufWriter[] = [];
   readonly #outputs: ProtobufWriter[] = [];
   readonly #defined = new Set<string>();
+  readonly #outer: GraphBuilder | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, outer?: GraphBuilder) {
     this.#name = name;
+    this.#outer = outer;
+  }
+
+  /**
+   * A graph inside this one, for a node's attribute. It may use what is defined here so far, and declares
+   * its outputs itself; its constants are kept here, where ONNX Runtime prepares them for its kernels.
+   */
+  body(name: string): GraphBuilder {
+    return new GraphBuilder(name, this);
   }
 
   input(name: string, type: ElementType, shape: readonly Dimension[]): string {
@@ -69,6 +82,7 @@ export class GraphBuilder {
 
   /** A constant inside the model file; `data` holds the elements in row-major order, little-endian. */
   constant(name: string, type: ElementType, dims: readonly number[], data: ArrayBufferView): string {
+    if (this.#outer !== undefined) return this.#outer.constant(name, type, dims, data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
     this.#initializers.push(tensor(name, type, dims).bytes(9, bytes));
     return this.#define(name);
@@ -76,6 +90,7 @@ export class GraphBuilder {
 
   /** A constant whose bytes are in a file beside the model; several may share one range. */
   external(name: string, type: ElementType, dims: readonly number[], range: ExternalRange): string {
+    if (this.#outer !== undefined) return this.#outer.external(name, type, dims, range);
     const proto = tensor(name, type, dims);
     for (const key of ['location', 'offset', 'length'] as const) {
       proto.message(13, new ProtobufWriter().string(1, key).string(2, String(range[key])));
@@ -98,7 +113,7 @@ export class GraphBuilder {
     { domain, attributes = {} }: NodeOptions = {},
   ): void {
     for (const input of inputs) {
-      if (input !== '' && !this.#defined.has(input)) {
+      if (input !== '' && !this.#isDefined(input)) {
         throw new Error(`${operator} uses ${input}, which is not defined`);
       }
     }
@@ -112,21 +127,31 @@ export class GraphBuilder {
 
   /** The bytes of a `ModelProto`. The same calls give the same bytes. */
   encode(): Uint8Array {
-    const graph = new ProtobufWriter();
-    for (const node of this.#nodes) graph.message(1, node);
-    graph.string(2, this.#name);
-    for (const initializer of this.#initializers) graph.message(5, initializer);
-    for (const input of this.#inputs) graph.message(11, input);
-    for (const output of this.#outputs) graph.message(12, output);
-    const model = new ProtobufWriter().integer(1, irVersion).string(2, 'slmd').message(7, graph);
+    const model = new ProtobufWriter().integer(1, irVersion).string(2, 'slmd').message(7, this.proto());
     for (const [domain, version] of Object.entries(opsets)) {
       model.message(8, new ProtobufWriter().string(1, domain).integer(2, version));
     }
     return model.finish();
   }
 
+  /** The `GraphProto`. */
+  proto(): ProtobufWriter {
+    const graph = new ProtobufWriter();
+    for (const node of this.#nodes) graph.message(1, node);
+    graph.string(2, this.#name);
+    for (const initializer of this.#initializers) graph.message(5, initializer);
+    for (const input of this.#inputs) graph.message(11, input);
+    for (const output of this.#outputs) graph.message(12, output);
+    return graph;
+  }
+
+  #isDefined(name: string): boolean {
+    if (this.#outer === undefined) return this.#defined.has(name);
+    return this.#defined.has(name) || this.#outer.#isDefined(name);
+  }
+
   #define(name: string): string {
-    if (this.#defined.has(name)) throw new Error(`${name} is defined twice`);
+    if (this.#isDefined(name)) throw new Error(`${name} is defined twice`);
     this.#defined.add(name);
     return name;
   }
@@ -152,5 +177,6 @@ function attribute(name: string, value: Attribute): ProtobufWriter {
   if (typeof value === 'number') return proto.integer(3, value).integer(20, 2);
   if (typeof value === 'string') return proto.string(4, value).integer(20, 3);
   if ('float' in value) return proto.float(2, value.float).integer(20, 1);
+  if ('body' in value) return proto.message(6, value.body.proto()).integer(20, 5);
   return proto.integers(8, value).integer(20, 7);
 }

@@ -3,19 +3,31 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { tinyVariants } from '../golden/tiny-variants.ts';
-import { argmax, largestDifference, ModelRunner } from '../support/onnx-runner.ts';
+import { argmax, type Cache, largestDifference, ModelRunner } from '../support/onnx-runner.ts';
 import { type TinyModelOptions, tinyModelDir } from '../support/tiny-model.ts';
 
 interface Golden {
   ids: number[];
   column_step: number;
-  variants: Record<keyof typeof tinyVariants, { best: number[]; logits: number[][] }>;
+  variants: Record<keyof typeof tinyVariants, { best: number[]; greedy: number[]; logits: number[][] }>;
 }
 
 const golden = JSON.parse(
-  readFileSync(join(import.meta.dirname, '../golden/tiny-llama.json'), 'utf8'),
+  readFileSync(join(import.meta.dirname, '../golden/tiny-models.json'), 'utf8'),
 ) as Golden;
 const ids = golden.ids;
+
+/** One for each way in which a layer can attend, and the experts. */
+const manyPaths = [
+  'tied',
+  'small_heads',
+  'qwen2_window',
+  'qwen3',
+  'gemma2',
+  'gemma3',
+  'phi3_half_rotated',
+  'granite_moe',
+] as const satisfies (keyof typeof tinyVariants)[];
 
 /** Float32 sums in another order differ by this much at most, at logits up to 15. */
 const float32Tolerance = 1e-4;
@@ -29,12 +41,27 @@ async function withModel<T>(options: TinyModelOptions, use: (model: ModelRunner)
   }
 }
 
+/** The tokens that follow a prompt when the most probable one is taken each time, one run for each. */
+async function decode(
+  model: ModelRunner,
+  prompt: { logits: Float32Array[]; cache: Cache },
+  count: number,
+): Promise<number[]> {
+  const tokens: number[] = [];
+  let run = prompt;
+  for (;;) {
+    tokens.push(argmax(run.logits.at(-1)!));
+    if (tokens.length === count) return tokens;
+    run = await model.run([tokens.at(-1)!], run.cache);
+  }
+}
+
 describe('a float32 build', () => {
   const build = { quantization: 'float32', logits: 'all' } as const;
 
   for (const [name, checkpoint] of Object.entries(tinyVariants)) {
-    test(`of the checkpoint "${name}" gives the logits that transformers gives`, async () => {
-      const { best, logits } = golden.variants[name as keyof typeof tinyVariants];
+    test(`of the checkpoint "${name}" gives the logits and the tokens that transformers gives`, async () => {
+      const { best, greedy, logits } = golden.variants[name as keyof typeof tinyVariants];
       await withModel({ checkpoint, build }, async (model) => {
         const run = await model.run(ids);
         assert.deepEqual(run.logits.map(argmax), best);
@@ -43,14 +70,15 @@ describe('a float32 build', () => {
           const difference = largestDifference(kept, logits[position]!);
           assert.ok(difference < float32Tolerance, `position ${position} differs by ${difference}`);
         }
+        assert.deepEqual(await decode(model, run, greedy.length), greedy);
       });
     });
   }
 
-  for (const checkpoint of [tinyVariants.tied, tinyVariants.small_heads]) {
-    const heads = `of head size ${'headSize' in checkpoint ? checkpoint.headSize : 16}`;
+  for (const name of manyPaths) {
+    const checkpoint = tinyVariants[name];
 
-    test(`${heads} says the same whether a prompt is prefilled at once or in chunks`, async () => {
+    test(`of "${name}" says the same whether a prompt is prefilled at once or in chunks`, async () => {
       await withModel({ checkpoint, build }, async (model) => {
         const whole = await model.run(ids);
         let cache = model.emptyCache();
@@ -69,7 +97,7 @@ describe('a float32 build', () => {
       });
     });
 
-    test(`${heads} says the same whether a token is prefilled or decoded`, async () => {
+    test(`of "${name}" says the same whether a token is prefilled or decoded`, async () => {
       await withModel({ checkpoint, build }, async (model) => {
         const whole = await model.run(ids);
         let { cache } = await model.run(ids.slice(0, 3));
@@ -92,11 +120,10 @@ describe('a float32 build', () => {
 });
 
 describe('a batch', () => {
-  for (const [name, checkpoint] of Object.entries({
-    tied: tinyVariants.tied,
-    small: tinyVariants.small_heads,
-  })) {
-    test(`of prompts of two lengths, then a token each, says what each says alone (${name} heads)`, async () => {
+  for (const name of manyPaths) {
+    const checkpoint = tinyVariants[name];
+
+    test(`of prompts of two lengths, then a token each, says what each says alone ("${name}")`, async () => {
       const build = { quantization: 'float32', logits: 'all' } as const;
       await withModel({ checkpoint, build }, async (model) => {
         const rows = [ids.slice(0, 9), ids.slice(9, 14)];

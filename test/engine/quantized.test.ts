@@ -4,34 +4,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { BuildOptions } from '../../src/builder/build-model.ts';
+import { blocksPerRow, quantizeRows, rowBytes } from '../../src/builder/quantize.ts';
+import { tinyVariants } from '../golden/tiny-variants.ts';
 import { largestDifference, ModelRunner, relativeError } from '../support/onnx-runner.ts';
 import type { TinyCheckpointOptions } from '../support/tiny-checkpoint.ts';
 import { makeTinyModel } from '../support/tiny-model.ts';
 
 const ids = [7, 101, 32, 200, 255, 0, 64, 64, 99, 18, 230, 31, 5, 77, 143, 12, 250, 1, 90, 171];
 
-/**
- * What a weight becomes when it is quantized and read back, in the plainest way: round to every level
- * of both scales in turn, keep the better.
- */
-function readBack(values: Float32Array, columns: number, bits: number, blockSize: number): Float32Array {
-  const levels = 2 ** (bits - 1);
-  const out = values.slice();
-  for (let row = 0; row < values.length; row += columns) {
-    for (let column = 0; column < columns; column += blockSize) {
-      const begin = row + column;
-      const block = [...values.slice(begin, row + Math.min(columns, column + blockSize))];
-      const extreme = block.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a));
-      const candidates = [-extreme / levels, Math.abs(extreme) / (levels - 1)].map((scale) => {
-        const exact = Math.fround(scale);
-        return block.map((w) => exact * Math.min(levels - 1, Math.max(-levels, Math.round(w / exact))));
-      });
-      const error = (read: number[]) => read.reduce((sum, w, i) => sum + (w - block[i]!) ** 2, 0);
-      out.set(error(candidates[1]!) < error(candidates[0]!) ? candidates[1]! : candidates[0]!, begin);
-    }
-  }
-  return out;
+/** What weights become when they are quantized and read back as `src/model/README.md` says. */
+function readBack(values: Float32Array, columns: number, bits: 4 | 8, blockSize: number): Float32Array {
+  const format = { bits, blockSize };
+  const rows = values.length / columns;
+  const width = blocksPerRow(columns, format) * blockSize;
+  const data = new Uint8Array(rows * rowBytes(columns, format));
+  const scales = new Float32Array((rows * width) / blockSize);
+  quantizeRows(values, columns, format, data, scales);
+  const levelAt = (i: number) =>
+    bits === 8 ? data[i]! - 128 : ((data[i >> 1]! >> (i % 2 === 0 ? 0 : 4)) & 15) - 8;
+  return values.map((_, i) => {
+    const at = Math.floor(i / columns) * width + (i % columns);
+    return levelAt(at) * scales[Math.floor(at / blockSize)]!;
+  });
 }
+
+/** One of each family, with what it alone has. */
+const families = [
+  'qwen2',
+  'qwen3',
+  'gemma2',
+  'gemma3',
+  'phi3',
+  'granite',
+  'granite_moe',
+] as const satisfies (keyof typeof tinyVariants)[];
 
 async function logitsOf(checkpoint: TinyCheckpointOptions, build: BuildOptions): Promise<Float32Array> {
   const parent = mkdtempSync(join(tmpdir(), 'slmd-quantized-'));
@@ -86,6 +92,26 @@ describe('a quantized build', () => {
       // Measured on x86: 0.027 to 0.042. Another machine's kernels may round otherwise.
       assert.ok(error < 0.06, `relative error ${error}`);
     });
+  }
+
+  for (const name of families) {
+    for (const bits of [4, 8] as const) {
+      const checkpoint: TinyCheckpointOptions = tinyVariants[name];
+      const quantization = bits === 4 ? 'int4' : 'int8';
+      const transform = (tensor: string, values: Float32Array, columns: number) => {
+        if (tensor.includes('router')) return values;
+        const untied = tensor.includes('embed') && checkpoint.tied === false;
+        return readBack(values, columns, untied ? 8 : bits, 32);
+      };
+
+      test(`of "${name}" in ${quantization} computes with the weights that quantization leaves`, async () => {
+        const float32 = { ...checkpoint, dtype: 'F32' as const };
+        const reference = await logitsOf({ ...float32, transform }, { quantization: 'float32' });
+        const exact = await logitsOf(float32, { quantization, accuracyLevel: 0 });
+        const difference = largestDifference(exact, reference);
+        assert.ok(difference < 1e-4, `differs by ${difference}`);
+      });
+    }
   }
 
   test('in int8 is nearer to the checkpoint than one in int4', async (t) => {

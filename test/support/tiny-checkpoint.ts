@@ -3,7 +3,26 @@ import { join } from 'node:path';
 import { randomNumbers, randomWeights } from './random.ts';
 import { type FileTensor, type WeightType, writeSafetensors } from './safetensors-file.ts';
 
-/** A Llama that is small enough to be built and run in milliseconds. Its sizes avoid round numbers. */
+/** In what a family's tensors differ from Llama's. */
+export interface TinyLayout {
+  /** Of queries, keys and values only. */
+  qkvBias?: boolean;
+  /** Norms of each head's query and key. */
+  headNorms?: boolean;
+  /** A norm before and one after each block. */
+  normsAround?: boolean;
+  /** Norms' weights are kept less one. */
+  normsLessOne?: boolean;
+  /** Queries, keys and values are one tensor, gate and up another. */
+  joined?: boolean;
+  /** This many experts in place of one MLP. */
+  experts?: number;
+}
+
+/**
+ * A decoder that is small enough to be built and run in milliseconds, a Llama unless told otherwise. Its
+ * sizes avoid round numbers.
+ */
 export interface TinyCheckpointOptions {
   seed?: number;
   layers?: number;
@@ -18,6 +37,7 @@ export interface TinyCheckpointOptions {
   bias?: boolean;
   dtype?: WeightType;
   shards?: number;
+  layout?: TinyLayout;
   /** Gives every matrix [rows, columns] other values. */
   transform?: (name: string, values: Float32Array, columns: number) => Float32Array;
   /** Fields of `config.json` that replace or follow the usual ones. */
@@ -38,6 +58,7 @@ const defaults = {
   bias: false,
   dtype: 'F32' as WeightType,
   shards: 1,
+  layout: {} as TinyLayout,
   transform: (_name: string, values: Float32Array, _columns: number) => values,
   config: {},
 };
@@ -79,37 +100,84 @@ function tinyConfig(tiny: Tiny): Record<string, unknown> {
 }
 
 function tinyTensors(tiny: Tiny): Record<string, FileTensor> {
-  const random = randomNumbers(tiny.seed);
-  const tensors: Record<string, FileTensor> = {};
-  const matrix = (name: string, rows: number, columns: number, deviation: number) => {
-    const values = randomWeights(random, rows * columns, deviation);
-    tensors[name] = { shape: [rows, columns], values: tiny.transform(name, values, columns) };
-  };
-  const linear = (module: string, rows: number, columns: number) => {
-    // More than variance-preserving: what layers add outweighs the embedding, so answers vary.
-    matrix(`${module}.weight`, rows, columns, 2 / Math.sqrt(columns));
-    if (tiny.bias) tensors[`${module}.bias`] = { shape: [rows], values: randomWeights(random, rows, 0.3) };
-  };
-  const norm = (name: string) => {
-    const values = randomWeights(random, tiny.hiddenSize, 0.1).map((value) => 1 + value);
-    tensors[name] = { shape: [tiny.hiddenSize], values };
-  };
-  matrix('model.embed_tokens.weight', tiny.vocabularySize, tiny.hiddenSize, 0.4);
+  const { heads, kvHeads, headSize, hiddenSize, layout } = tiny;
+  const tensors = new TinyTensors(tiny);
+  tensors.matrix('model.embed_tokens.weight', tiny.vocabularySize, hiddenSize, 0.4);
   for (let layer = 0; layer < tiny.layers; layer++) {
     const prefix = `model.layers.${layer}`;
-    norm(`${prefix}.input_layernorm.weight`);
-    linear(`${prefix}.self_attn.q_proj`, tiny.heads * tiny.headSize, tiny.hiddenSize);
-    linear(`${prefix}.self_attn.k_proj`, tiny.kvHeads * tiny.headSize, tiny.hiddenSize);
-    linear(`${prefix}.self_attn.v_proj`, tiny.kvHeads * tiny.headSize, tiny.hiddenSize);
-    linear(`${prefix}.self_attn.o_proj`, tiny.hiddenSize, tiny.heads * tiny.headSize);
-    norm(`${prefix}.post_attention_layernorm.weight`);
-    linear(`${prefix}.mlp.gate_proj`, tiny.intermediateSize, tiny.hiddenSize);
-    linear(`${prefix}.mlp.up_proj`, tiny.intermediateSize, tiny.hiddenSize);
-    linear(`${prefix}.mlp.down_proj`, tiny.hiddenSize, tiny.intermediateSize);
+    tensors.norm(`${prefix}.input_layernorm.weight`);
+    const own = { q_proj: heads * headSize, k_proj: kvHeads * headSize, v_proj: kvHeads * headSize };
+    const parts = layout.joined ? { qkv_proj: (heads + 2 * kvHeads) * headSize } : own;
+    for (const [part, rows] of Object.entries(parts)) {
+      tensors.linear(`${prefix}.self_attn.${part}`, rows, hiddenSize, layout.qkvBias);
+    }
+    tensors.linear(`${prefix}.self_attn.o_proj`, hiddenSize, heads * headSize);
+    if (layout.headNorms) {
+      for (const part of ['q', 'k']) tensors.norm(`${prefix}.self_attn.${part}_norm.weight`, headSize);
+    }
+    tensors.norm(`${prefix}.post_attention_layernorm.weight`);
+    if (layout.normsAround) {
+      for (const at of ['pre', 'post']) tensors.norm(`${prefix}.${at}_feedforward_layernorm.weight`);
+    }
+    mlpTensors(tensors, tiny, prefix);
   }
-  norm('model.norm.weight');
-  if (!tiny.tied) matrix('lm_head.weight', tiny.vocabularySize, tiny.hiddenSize, 0.4);
-  return tensors;
+  tensors.norm('model.norm.weight');
+  if (!tiny.tied) tensors.matrix('lm_head.weight', tiny.vocabularySize, hiddenSize, 0.4);
+  return tensors.all;
+}
+
+function mlpTensors(tensors: TinyTensors, tiny: Tiny, prefix: string): void {
+  const { hiddenSize, intermediateSize, layout } = tiny;
+  if (layout.experts !== undefined) {
+    const experts = `${prefix}.block_sparse_moe`;
+    tensors.linear(`${experts}.router.layer`, layout.experts, hiddenSize);
+    tensors.experts(`${experts}.input_linear.weight`, [layout.experts, 2 * intermediateSize, hiddenSize]);
+    tensors.experts(`${experts}.output_linear.weight`, [layout.experts, hiddenSize, intermediateSize]);
+    return;
+  }
+  if (layout.joined) {
+    tensors.linear(`${prefix}.mlp.gate_up_proj`, 2 * intermediateSize, hiddenSize);
+  } else {
+    tensors.linear(`${prefix}.mlp.gate_proj`, intermediateSize, hiddenSize);
+    tensors.linear(`${prefix}.mlp.up_proj`, intermediateSize, hiddenSize);
+  }
+  tensors.linear(`${prefix}.mlp.down_proj`, hiddenSize, intermediateSize);
+}
+
+/** Random tensors by name; their values depend on the seed and on the order in which they are made. */
+class TinyTensors {
+  readonly all: Record<string, FileTensor> = {};
+  readonly #tiny: Tiny;
+  readonly #random: () => number;
+
+  constructor(tiny: Tiny) {
+    this.#tiny = tiny;
+    this.#random = randomNumbers(tiny.seed);
+  }
+
+  matrix(name: string, rows: number, columns: number, deviation: number): void {
+    const values = randomWeights(this.#random, rows * columns, deviation);
+    this.all[name] = { shape: [rows, columns], values: this.#tiny.transform(name, values, columns) };
+  }
+
+  linear(module: string, rows: number, columns: number, bias = this.#tiny.bias): void {
+    // More than variance-preserving: what layers add outweighs the embedding, so answers vary.
+    this.matrix(`${module}.weight`, rows, columns, 2 / Math.sqrt(columns));
+    const values = () => randomWeights(this.#random, rows, 0.3);
+    if (bias) this.all[`${module}.bias`] = { shape: [rows], values: values() };
+  }
+
+  experts(name: string, shape: [number, number, number]): void {
+    const [experts, rows, columns] = shape;
+    this.matrix(name, experts * rows, columns, 2 / Math.sqrt(columns));
+    this.all[name] = { ...this.all[name]!, shape };
+  }
+
+  norm(name: string, size = this.#tiny.hiddenSize): void {
+    const around = this.#tiny.layout.normsLessOne ? 0 : 1;
+    const values = randomWeights(this.#random, size, 0.1).map((value) => around + value);
+    this.all[name] = { shape: [size], values };
+  }
 }
 
 /** Deals the tensors out in turn, so that parts which belong together lie in different files. */

@@ -20,7 +20,7 @@ async function readAll(dir: string, name: string, rows: number, columns: number)
   try {
     checkpoint.expect(name, [rows, columns]);
     const values: number[] = [];
-    for await (const slab of checkpoint.rows(name, rows, columns)) values.push(...slab);
+    for await (const slab of checkpoint.rows(name, 0, rows, columns)) values.push(...slab);
     return values;
   } finally {
     await checkpoint.close();
@@ -63,7 +63,7 @@ describe('a checkpoint', () => {
     const checkpoint = await Checkpoint.open(dir);
     let next = 0;
     let slabs = 0;
-    for await (const slab of checkpoint.rows('w', rows, columns)) {
+    for await (const slab of checkpoint.rows('w', 0, rows, columns)) {
       assert.equal(slab.length % columns, 0);
       for (const value of slab) assert.equal(value, next++);
       slabs++;
@@ -169,7 +169,7 @@ describe('a checkpoint', () => {
     const checkpoint = await Checkpoint.open(dir);
     const path = join(dir, 'model.safetensors');
     truncateSync(path, readFileSync(path).length - 4);
-    await assert.rejects(checkpoint.rows('w', 1, 2).next(), invalid(/ended at byte/));
+    await assert.rejects(checkpoint.rows('w', 0, 1, 2).next(), invalid(/ended at byte/));
     await checkpoint.close();
     rmSync(path);
   });
