@@ -18,6 +18,7 @@ import { Link } from './mqtt/link.ts';
 import { Outbox } from './mqtt/outbox.ts';
 import { Presence } from './mqtt/presence.ts';
 import { Probe } from './mqtt/probe.ts';
+import { Admission } from './queue/admission.ts';
 import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
@@ -257,7 +258,7 @@ export class Daemon {
         topics: this.#topics,
         result_retention_s: this.#config.journal.retention_s,
       }),
-      queue: this.#queue,
+      admission: new Admission(this.#queue),
       supervisor: this.#supervisor,
       telemetry: this.#telemetry,
       post: {

@@ -4,6 +4,7 @@ import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { Result } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
 import type { Delivery, Post } from './delivery.ts';
+import type { DoneMessage } from './ipc/messages.ts';
 import type { AcceptedEntry, Journal } from './journal/journal.ts';
 import { sinceMs } from './journal/moment.ts';
 import type { Routing } from './journal/record.ts';
@@ -12,7 +13,8 @@ import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
 import { TokenStream } from './mqtt/token-stream.ts';
-import type { Place, RequestQueue } from './queue/queue.ts';
+import type { Admission, Admitted } from './queue/admission.ts';
+import type { Place } from './queue/queue.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
@@ -20,7 +22,7 @@ export interface ServiceParts {
   inbox: InboxOptions;
   topics: Topics;
   journal: Journal;
-  queue: RequestQueue;
+  admission: Admission;
   supervisor: Supervisor;
   telemetry: Telemetry;
   post: Post;
@@ -124,30 +126,30 @@ export class Service {
   }
 
   async #serve(request: PromptRequest, acknowledge: () => void): Promise<void> {
-    const { journal, queue, telemetry } = this.#parts;
+    const { journal, admission, telemetry } = this.#parts;
     if (this.#repeated(request, acknowledge)) return;
     if (this.#draining)
       return this.#refuse(
         { ...request, error: wireError('draining', 'the device is stopping') },
         acknowledge,
       );
-    const place = queue.enter(request);
-    if (place === null) return this.#refuse({ ...request, error: this.#queueFull() }, acknowledge);
+    const admitted = admission.enter(request);
+    if ('error' in admitted) return this.#refuse({ ...request, error: admitted.error }, acknowledge);
 
     const durable = journal.accept(request);
     const signal = this.#open(request, durable);
     try {
       await durable;
     } catch (error) {
-      place.leave();
+      admitted.place.leave();
       this.#close(request.id);
       const { message } = error as Error;
       return this.#refuse({ ...request, error: wireError('storage_full', message) }, acknowledge);
     }
     acknowledge();
     telemetry.counters.accepted++;
-    this.#announce(request, place);
-    await this.#answer(request, place, 1, signal);
+    this.#announce(request, admitted);
+    await this.#answer(request, admitted.place, 1, signal);
   }
 
   /** An accepted request of an earlier process: its clocks go on, its attempts count. */
@@ -156,16 +158,14 @@ export class Service {
     const deadline_at =
       stored.deadline_at === null ? null : received_at + stored.deadline_at - stored.received_at;
     const request = { ...stored, received_at, deadline_at };
-    const place = this.#parts.queue.enterAgain(request);
+    const admitted = this.#parts.admission.enterAgain(request);
     const signal = this.#open(request, Promise.resolve());
-    this.#announce(request, place);
-    await this.#answer(request, place, attempts + 1, signal);
+    this.#announce(request, admitted);
+    await this.#answer(request, admitted.place, attempts + 1, signal);
   }
 
-  #announce({ id }: PromptRequest, { position }: Place): void {
-    const { telemetry, post, topics } = this.#parts;
-    const eta = telemetry.serviceMs();
-    const eta_ms = eta === null ? null : Math.round(eta * (position + 1));
+  #announce({ id }: PromptRequest, { position, eta_ms }: Admitted): void {
+    const { post, topics } = this.#parts;
     post.event(topics.event(id), { id, event: 'accepted', position, eta_ms });
   }
 
@@ -214,6 +214,8 @@ export class Service {
   async #run(request: PromptRequest, attempt: number, signal: AbortSignal): Promise<Result | null> {
     const { supervisor, journal, post, topics, telemetry, origin } = this.#parts;
     const { id, messages, max_tokens, sampling, stop } = request;
+    const began = monotonicMs();
+    const waitsForModel = supervisor.info === null;
     await journal.started(id, attempt);
     post.event(topics.event(id), { id, event: 'started', attempt });
     const stream = new TokenStream({ id, attempt, send: (batch) => post.tokens(topics.token(id), batch) });
@@ -221,6 +223,7 @@ export class Service {
     try {
       const done = await supervisor.generate({ messages, max_tokens, sampling, stop }, onTokens, signal);
       const early = done.finish_reason === 'cancelled' ? (signal.reason as End) : null;
+      if (!waitsForModel) this.#learn(request, done, began);
       if (early !== 'draining') return answered(request, done, attempt, early, origin());
       // An attempt that was interrupted in good order says nothing against the prompt.
       await journal.started(id, attempt - 1);
@@ -229,6 +232,18 @@ export class Service {
       stream.flush();
       telemetry.counters.token_batches_dropped += stream.dropped;
     }
+  }
+
+  #learn({ bytes, max_tokens }: PromptRequest, { stamps, usage, finish_reason }: DoneMessage, began: number) {
+    this.#parts.admission.learn({
+      bytes,
+      max_tokens,
+      service_ms: monotonicMs() - began,
+      prefill_ms: stamps.first_token_at - stamps.tokenized_at,
+      decode_ms: stamps.last_token_at - stamps.first_token_at,
+      completion_tokens: usage.completion_tokens,
+      complete: finish_reason !== 'cancelled',
+    });
   }
 
   /** The message is acknowledged when the broker has the refusal: else a crash between would be silence. */
@@ -274,12 +289,6 @@ export class Service {
       retain: true,
       delivered: () => void this.#parts.journal.delivered(id).then(() => this.sweep()),
     });
-  }
-
-  #queueFull() {
-    const { queue, telemetry } = this.#parts;
-    const retryMs = telemetry.serviceMs() ?? 1000;
-    return wireError('queue_full', `${queue.depth} prompts of ${queue.bytes} bytes are waiting`, retryMs);
   }
 
   /** From here on the request can be cancelled, and its deadline counts. */

@@ -23,7 +23,10 @@ export const errorCodes = {
   response_topic_forbidden: { retryable: false, meaning: 'The Response Topic is outside the allow-list.' },
   queue_full: { retryable: true, meaning: 'The queue is at its bound; retry after retry_after_ms.' },
   draining: { retryable: true, meaning: 'The device is stopping and takes no new prompts.' },
-  deadline_unmeetable: { retryable: true, meaning: 'The deadline cannot be met by the queue as it stands.' },
+  deadline_unmeetable: {
+    retryable: true,
+    meaning: 'The answer would come after the deadline, by the measured pace of the device and what waits.',
+  },
   expired: { retryable: false, meaning: 'The deadline passed before the answer was complete.' },
   cancelled: { retryable: false, meaning: 'The requester cancelled the prompt.' },
   model_not_ready: { retryable: true, meaning: 'The model is not loaded.' },

@@ -37,6 +37,8 @@ export interface PromptRequest {
   stop: string[];
   stream: boolean;
   priority: Priority;
+  /** Who asks, as far as MQTT lets a device know: requesters of one priority take turns. */
+  requester: string;
   metadata: Record<string, unknown> | null;
   /** `monotonicMs()` at receipt. */
   received_at: number;

@@ -12,6 +12,8 @@ export const requestBounds = {
   /** Metadata is echoed in the result, so it is paid for twice. */
   metadata_bytes_max: 1024,
   correlation_bytes_max: 256,
+  /** A name, not a document: it is compared with those of all that wait. */
+  user_chars_max: 128,
   /** W3C Trace Context: 55 characters today. It is echoed, so it must not outgrow the broker's packets. */
   traceparent_chars_max: 128,
   deadline_ms_max: 7 * 24 * 3600 * 1000,
@@ -52,6 +54,7 @@ export const requestSchema = z
     response_format: responseFormat.optional(),
     deadline_ms: z.int().min(1).max(requestBounds.deadline_ms_max).optional(),
     priority: z.enum(['low', 'normal', 'high']).optional(),
+    user: z.string().min(1).max(requestBounds.user_chars_max).optional(),
     metadata: z.record(z.string(), z.unknown()).optional(),
   })
   .refine((request) => (request.prompt === undefined) !== (request.messages === undefined), {

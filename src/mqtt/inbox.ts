@@ -112,6 +112,7 @@ function completeRequest(
     stop: wire.stop === undefined ? [] : [wire.stop].flat(),
     stream: wire.stream ?? defaults.stream,
     priority: wire.priority ?? 'normal',
+    requester: requesterOf(wire.user, message.response_topic),
     metadata: wire.metadata ?? null,
     received_at: message.received_at,
     deadline_at: deadlineOf(message, wire.deadline_ms ?? defaults.deadline_ms),
@@ -198,6 +199,15 @@ function generatedId(message: IncomingMessage): string {
   if (message.response_topic === null || message.correlation === null) return `r-${randomUUID()}`;
   const hash = createHash('sha256').update(message.response_topic).update('\0').update(message.correlation);
   return `c-${hash.digest('hex').slice(0, 32)}`;
+}
+
+/**
+ * Who asks. A broker does not tell a subscriber who published: what is left is the name that a requester
+ * gives itself, else the place that it wants its answer at; all others are one.
+ */
+function requesterOf(user: string | undefined, responseTopic: string | null): string {
+  if (user !== undefined) return `user ${user}`;
+  return responseTopic === null ? 'unknown' : `response ${responseTopic}`;
 }
 
 function traceparentOf({ traceparent }: IncomingMessage): string | null {

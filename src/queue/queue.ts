@@ -1,4 +1,5 @@
 import type { PromptRequest } from '../contract/prompt.ts';
+import { monotonicMs } from '../lib/clock.ts';
 
 export interface QueueBounds {
   /** Requests that wait; the one that runs is not counted. */
@@ -9,30 +10,47 @@ export interface QueueBounds {
 
 /** A place in the queue. `turn` resolves when the request may run; `leave` gives the place or the turn up. */
 export interface Place {
-  /** Requests that go first, counting those that run. */
-  readonly position: number;
   readonly turn: Promise<void>;
   leave(): void;
 }
 
+/** A request that goes before another; `running_ms` is how long it has had its turn, 0 while it waits. */
+export interface Ahead {
+  request: PromptRequest;
+  running_ms: number;
+}
+
 interface Entry {
   request: PromptRequest;
+  rank: number;
+  round: number;
+  started_at: number | null;
   start(): void;
 }
 
 const rank = { high: 0, normal: 1, low: 2 } as const;
+/** The last eighth of a queue is for requesters that have nothing in it: a flood cannot keep them out. */
+const reservedFraction = 8;
 
 /**
- * Who runs next: the highest priority, then the longest wait. Bounded by count and by bytes.
+ * Who runs next: the highest priority first; among equals the requesters take turns, each with its own
+ * prompts in their order. Bounded by count and by bytes.
+ *
+ * A turn of every requester is a round. Whoever comes joins the round after the one that is being served,
+ * or the one after its own last, so that nobody joins a round that has begun: a flood of newcomers
+ * holds up those that wait for one prompt each at most.
  *
  * INVARIANTS: at most `concurrency` requests hold a turn; a free turn and a waiting request do not
- * exist together; `leave` is idempotent and frees exactly what its place holds.
+ * exist together; the waiting are sorted by rank, round and arrival; `leave` is idempotent and frees
+ * exactly what its place holds.
  */
 export class RequestQueue {
   readonly #bounds: QueueBounds;
   readonly #concurrency: number;
   readonly #waiting: Entry[] = [];
   readonly #running = new Set<Entry>();
+  /** The round that is being served, by rank. */
+  readonly #rounds = [0, 0, 0];
   #bytes = 0;
 
   constructor(bounds: QueueBounds, concurrency = 1) {
@@ -54,26 +72,58 @@ export class RequestQueue {
 
   /** Null where a bound is reached. */
   enter(request: PromptRequest): Place | null {
-    const free = this.#running.size < this.#concurrency;
-    if (
-      !free &&
-      (this.#waiting.length >= this.#bounds.depth_max || this.#bytes + request.bytes > this.#bounds.bytes_max)
-    )
-      return null;
-    return this.enterAgain(request);
+    return this.hasRoom(request) ? this.enterAgain(request) : null;
+  }
+
+  hasRoom({ requester, bytes }: PromptRequest): boolean {
+    if (this.#running.size < this.#concurrency) return true;
+    const { depth_max, bytes_max } = this.#bounds;
+    const newcomer = !this.#waiting.some(({ request }) => request.requester === requester);
+    const reserved = newcomer ? 0 : Math.floor(depth_max / reservedFraction);
+    const reservedBytes = reserved === 0 ? 0 : Math.floor(bytes_max / reservedFraction);
+    return this.#waiting.length < depth_max - reserved && this.#bytes + bytes <= bytes_max - reservedBytes;
+  }
+
+  /** Those that would go first if a request entered now, in the order of their turns; first those that run. */
+  ahead(request: PromptRequest): Ahead[] {
+    const now = monotonicMs();
+    const running = [...this.#running].map(({ request, started_at }) => ({
+      request,
+      running_ms: now - (started_at ?? now),
+    }));
+    const waiting = this.#waiting.slice(0, this.#indexFor(request, this.#roundFor(request)));
+    return [...running, ...waiting.map((entry) => ({ request: entry.request, running_ms: 0 }))];
   }
 
   /** For a request that was admitted before: the bounds held then, and it must not be turned down now. */
   enterAgain(request: PromptRequest): Place {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const entry: Entry = { request, start: resolve };
-    const ahead = this.#waiting.findIndex((other) => rank[other.request.priority] > rank[request.priority]);
-    const index = ahead === -1 ? this.#waiting.length : ahead;
-    this.#waiting.splice(index, 0, entry);
+    const round = this.#roundFor(request);
+    const entry: Entry = {
+      request,
+      rank: rank[request.priority],
+      round,
+      started_at: null,
+      start: resolve,
+    };
+    this.#waiting.splice(this.#indexFor(request, round), 0, entry);
     this.#bytes += request.bytes;
-    const position = index + this.#running.size;
     this.#advance();
-    return { position, turn: promise, leave: () => this.#leave(entry) };
+    return { turn: promise, leave: () => this.#leave(entry) };
+  }
+
+  #roundFor({ priority, requester }: PromptRequest): number {
+    const last = this.#waiting.findLast(
+      (entry) => entry.rank === rank[priority] && entry.request.requester === requester,
+    );
+    return 1 + Math.max(this.#rounds[rank[priority]] ?? 0, last?.round ?? 0);
+  }
+
+  #indexFor({ priority }: PromptRequest, round: number): number {
+    const later = (other: Entry) =>
+      other.rank > rank[priority] || (other.rank === rank[priority] && other.round > round);
+    const index = this.#waiting.findIndex(later);
+    return index === -1 ? this.#waiting.length : index;
   }
 
   #leave(entry: Entry): void {
@@ -89,6 +139,8 @@ export class RequestQueue {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       this.#bytes -= next.request.bytes;
+      this.#rounds[next.rank] = next.round;
+      next.started_at = monotonicMs();
       this.#running.add(next);
       next.start();
     }

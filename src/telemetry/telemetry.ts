@@ -46,7 +46,6 @@ export class Telemetry {
   readonly #latency: Record<LatencyName, RollingHistogram>;
   readonly #rates: Record<RateName, RollingHistogram>;
   readonly #lag = monitorEventLoopDelay({ resolution: lagResolutionMs });
-  #serviceMs: number | null = null;
   #seq = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -79,16 +78,6 @@ export class Telemetry {
     for (const name of latencyNames)
       if (timings[name] !== null) this.#latency[name].record(timings[name], now);
     for (const name of rateNames) if (timings[name] !== null) this.#rates[name].record(timings[name], now);
-    this.serviceMs();
-  }
-
-  /** The median time an answer takes the engine, in ms, as last known; null before the first. */
-  serviceMs(): number | null {
-    const now = monotonicMs();
-    const prefill = this.#latency.prefill_ms.percentiles(now).p50;
-    const decode = this.#latency.decode_ms.percentiles(now).p50;
-    if (prefill !== null && decode !== null) this.#serviceMs = prefill + decode;
-    return this.#serviceMs;
   }
 
   document(): TelemetryDocument {

@@ -15,6 +15,7 @@ const canaries = {
   metadata: 'canary-metadata-c3a9',
   member: 'canary-member-40f2',
   value: 'canary-value-9d6e',
+  user: 'canary-user-2b18',
 };
 const anyCanary = /canary-\w+-\w{4}/;
 
@@ -28,7 +29,7 @@ onEachBroker('what people say', (kind) => {
     const daemon = stage.add(startDaemonProcess({ url: broker.url, settings, journal_dir }));
     await requester.ready();
 
-    const { prompt, answer, metadata, member, value } = canaries;
+    const { prompt, answer, metadata, member, value, user } = canaries;
     const id = 'id-for-the-log';
     const echoed = await requester.ask({ id, prompt: `echo ${answer}`, metadata: { [metadata]: metadata } });
     assert.equal(echoed.text, answer);
@@ -44,6 +45,7 @@ onEachBroker('what people say', (kind) => {
       { prompt: `garbage ${prompt}`, stop: value },
       { prompt, [member]: value },
       { prompt, seed: value },
+      { prompt, user },
       { prompt, deadline_ms: 1, metadata: { metadata } },
       { prompt: `long 3000 ${prompt}`, max_tokens: 4096 },
     ])

@@ -69,6 +69,7 @@ test('[SLMD-REQ-4] every member is taken at the ends of its range', () => {
     ['response_format', [{ type: 'text' }]],
     ['deadline_ms', [1, 3_600_000]],
     ['priority', ['low', 'normal', 'high']],
+    ['user', ['a', 'x'.repeat(128)]],
     ['metadata', [{}, { a: { b: ['c'] } }]],
   ];
   for (const [name, values] of members)
@@ -88,6 +89,7 @@ test('[SLMD-REQ-5] a value of the wrong type or range is refused, and its path n
     ['stream', ['true', 1, null]],
     ['deadline_ms', [0, -1, 'soon']],
     ['priority', ['highest', 1]],
+    ['user', ['', 'x'.repeat(129), 7]],
     ['metadata', ['x', [1], null]],
   ];
   for (const [name, values] of members)
@@ -146,6 +148,24 @@ test('[SLMD-REQ-5] [SLMD-TEL-3] a refusal does not repeat a value', () => {
 test('[SLMD-REQ-6] a payload above the bound is refused, one at the bound is not', () => {
   assert.equal(requestOf('x'.repeat(4096)).bytes, 4096);
   assert.equal(refusalOf('x'.repeat(4097)).error.code, 'payload_too_large');
+});
+
+test('[SLMD-ADM-1] a requester is its user, else its Response Topic, else one of those that say neither', () => {
+  const response_topic = 'slmd/a/response/1';
+  const requester = (payload: object | string, more = {}) => requestOf(payload, more).requester;
+  assert.equal(requester('hi'), requester({ id: 'b', prompt: 'ho' }));
+  const named = { prompt: 'hi', user: 'a' };
+  assert.equal(requester(named), requester({ ...named, prompt: 'ho' }, { response_topic }));
+  assert.equal(requester('hi', { response_topic }), requester('ho', { response_topic }));
+  const different = [
+    requester('hi'),
+    requester(named),
+    requester({ ...named, user: 'b' }),
+    requester('hi', { response_topic }),
+    requester('hi', { response_topic: 'slmd/a/response/2' }),
+    requester({ ...named, user: response_topic }),
+  ];
+  assert.equal(new Set(different).size, different.length);
 });
 
 test('[SLMD-REQ-7] a retained prompt is refused, and an empty one is ignored', () => {

@@ -13,6 +13,7 @@ export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptR
     stop: [],
     stream: true,
     priority: 'normal',
+    requester: 'unknown',
     metadata: null,
     received_at: monotonicMs(),
     deadline_at: null,

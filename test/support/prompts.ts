@@ -10,6 +10,7 @@ export function promptRequest(more: Partial<PromptRequest> = {}): PromptRequest 
     stop: [],
     stream: true,
     priority: 'normal',
+    requester: 'unknown',
     metadata: null,
     received_at: 0,
     deadline_at: null,

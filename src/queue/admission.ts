@@ -1,0 +1,81 @@
+import { type WireError, wireError } from '../contract/errors.ts';
+import type { PromptRequest } from '../contract/prompt.ts';
+import { monotonicMs } from '../lib/clock.ts';
+import { type Estimate, estimate, workMs } from './estimate.ts';
+import { PaceMeter, type PaceSample } from './pace-meter.ts';
+import type { Ahead, Place, RequestQueue } from './queue.ts';
+
+export interface Admitted {
+  place: Place;
+  /** Requests that go first, counting those that run. */
+  position: number;
+  /** Until its answer is complete; null until an answer has been measured. */
+  eta_ms: number | null;
+}
+
+/** Before anything has been measured, a full queue is worth another look after so long. */
+const retryUnmeasuredMs = 1000;
+
+/**
+ * Who may wait: whoever finds room, and whose deadline the queue in front of it leaves within reach.
+ * What is refused has cost no computing.
+ */
+export class Admission {
+  readonly #queue: RequestQueue;
+  readonly #meter = new PaceMeter();
+
+  constructor(queue: RequestQueue) {
+    this.#queue = queue;
+  }
+
+  enter(request: PromptRequest): Admitted | { error: WireError } {
+    if (!this.#queue.hasRoom(request)) return { error: this.#full(request) };
+    const ahead = this.#queue.ahead(request);
+    const estimated = this.#estimate(request, ahead);
+    const error = this.#unmeetable(request, estimated);
+    return error === null ? this.#admit(request, ahead, estimated) : { error };
+  }
+
+  /** For a request that was admitted before, by an earlier process. */
+  enterAgain(request: PromptRequest): Admitted {
+    const ahead = this.#queue.ahead(request);
+    return this.#admit(request, ahead, this.#estimate(request, ahead));
+  }
+
+  /** Takes an answer into the measure. */
+  learn(sample: PaceSample): void {
+    this.#meter.learn(sample, monotonicMs());
+  }
+
+  #admit(request: PromptRequest, ahead: Ahead[], estimated: Estimate | null): Admitted {
+    const eta_ms = estimated === null ? null : Math.round(estimated.eta_ms);
+    return { place: this.#queue.enterAgain(request), position: ahead.length, eta_ms };
+  }
+
+  #estimate(request: PromptRequest, ahead: Ahead[]): Estimate | null {
+    const { pace } = this.#meter;
+    if (pace === null) return null;
+    const works = ahead.map(({ request, running_ms }) => ({ work: request, running_ms }));
+    return estimate(request, works, pace);
+  }
+
+  #unmeetable({ deadline_at }: PromptRequest, estimated: Estimate | null): WireError | null {
+    const now = monotonicMs();
+    const { needs_ms = null, needs_alone_ms = null } = estimated ?? {};
+    if (deadline_at === null || needs_ms === null || needs_alone_ms === null || !this.#meter.trusted(now))
+      return null;
+    const left = deadline_at - now;
+    // Past already: that is `expired`, and is found at once.
+    if (left <= 0 || needs_ms <= left) return null;
+    const message = `an answer takes ${Math.ceil(needs_ms)} ms now, the deadline is in ${Math.ceil(left)} ms`;
+    // The queue is shorter by then; where the request alone takes too long no waiting helps.
+    return wireError('deadline_unmeetable', message, needs_alone_ms <= left ? needs_ms - left : undefined);
+  }
+
+  #full(request: PromptRequest): WireError {
+    const { pace } = this.#meter;
+    const retryMs = pace === null ? retryUnmeasuredMs : Math.max(1, workMs(request, pace));
+    const { depth, bytes } = this.#queue;
+    return wireError('queue_full', `${depth} prompts of ${bytes} bytes are waiting`, retryMs);
+  }
+}

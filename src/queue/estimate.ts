@@ -1,0 +1,64 @@
+/** How the engine has worked lately: means, as measured from its answers. */
+export interface Pace {
+  /** What an answer takes besides prefill and decode: the journal, the way to the engine, tokenizing. */
+  overhead_ms: number;
+  prefill_ms_per_byte: number;
+  /** The largest payload among those answers: no larger one is taken to need more, for that was not measured. */
+  bytes_max: number;
+  decode_ms_per_token: number;
+  completion_tokens: number;
+  /** How far the estimate of one answer was off, root mean square; null before there was one to compare. */
+  error_ms: number | null;
+}
+
+/** What is known of a request before it is tokenized. */
+export interface Work {
+  /** Of its payload. */
+  bytes: number;
+  max_tokens: number | null;
+}
+
+export interface Estimate {
+  /** Until the answer is complete, most likely. */
+  eta_ms: number;
+  /** A deadline that is nearer than this is out of reach; null where that would be a guess. */
+  needs_ms: number | null;
+  /** The same if nobody else were here. */
+  needs_alone_ms: number | null;
+}
+
+/** Nineteen sums of twenty are below their mean and so many standard deviations. */
+const standardDeviations = 1.645;
+
+/** What one request will most likely take. */
+export function workMs({ bytes, max_tokens }: Work, pace: Pace): number {
+  const tokens = Math.min(max_tokens ?? Number.POSITIVE_INFINITY, pace.completion_tokens);
+  return (
+    pace.overhead_ms +
+    Math.min(bytes, pace.bytes_max) * pace.prefill_ms_per_byte +
+    Math.max(0, tokens - 1) * pace.decode_ms_per_token
+  );
+}
+
+/**
+ * When an answer will be complete, given those that go first and how long each has run.
+ *
+ * Behind others a request that will probably be late takes their turn for nothing: it needs what nineteen
+ * of twenty would. Alone it harms nobody by trying: it needs what one of twenty would.
+ */
+export function estimate(own: Work, ahead: { work: Work; running_ms: number }[], pace: Pace): Estimate {
+  const wait = ahead.reduce(
+    (sum, { work, running_ms }) => sum + Math.max(0, workMs(work, pace) - running_ms),
+    0,
+  );
+  const alone = workMs(own, pace);
+  const eta_ms = wait + alone;
+  if (pace.error_ms === null) return { eta_ms, needs_ms: null, needs_alone_ms: null };
+  const margin = standardDeviations * pace.error_ms;
+  const needs_alone_ms = alone - margin;
+  return {
+    eta_ms,
+    needs_ms: ahead.length === 0 ? needs_alone_ms : eta_ms + margin * Math.sqrt(ahead.length + 1),
+    needs_alone_ms,
+  };
+}
