@@ -11,7 +11,14 @@ import { join } from 'node:path';
 import { buildAll } from './build.ts';
 
 const root = join(import.meta.dirname, '..');
-const debianPackages = { mosquitto: 'mosquitto', mosquitto_pub: 'mosquitto-clients', strace: 'strace' };
+const debianPackages = {
+  mosquitto: 'mosquitto',
+  mosquitto_pub: 'mosquitto-clients',
+  strace: 'strace',
+  mcopy: 'mtools',
+  'mkfs.vfat': 'dosfstools',
+  xz: 'xz-utils',
+};
 
 const ci = process.env.CI === 'true';
 const missing = install();

@@ -26,6 +26,7 @@ export const imports: Record<string, readonly string[]> = {
     'contract',
     'doctor',
     'engine',
+    'flash',
     'ipc',
     'lib',
     'model',
@@ -40,6 +41,8 @@ export const imports: Record<string, readonly string[]> = {
   // It looks at every room that a device depends on, as the daemon uses them.
   doctor: ['config', 'contract', 'ipc', 'lib', 'model', 'mqtt', 'supervisor', 'telemetry'],
   engine: ['ipc', 'lib', 'model', 'onnx'],
+  // It runs on the computer of whoever flashes, and shares nothing with a device but names.
+  flash: ['contract', 'lib'],
   ipc: ['contract'],
   journal: ['contract', 'lib'],
   lib: [],
@@ -61,8 +64,18 @@ export const doors: Record<string, readonly string[]> = {
   'onnxruntime-common': ['src/onnx/'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
-  zod: ['src/contract/', 'src/config/', 'src/ipc/', 'src/model/', 'src/builder/', 'src/supply/', 'src/cli/'],
-  yaml: ['src/config/', 'src/cli/'],
+  zod: [
+    'src/contract/',
+    'src/config/',
+    'src/ipc/',
+    'src/model/',
+    'src/builder/',
+    'src/supply/',
+    'src/cli/',
+    'src/flash/',
+  ],
+  yaml: ['src/config/', 'src/cli/', 'src/flash/'],
+  'csv-parse': ['src/flash/boards.ts'],
   '@huggingface/tokenizers': ['src/model/'],
   '@huggingface/jinja': ['src/model/'],
 };

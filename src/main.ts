@@ -24,6 +24,10 @@ const commands = {
     summary: 'look at the board, the model and the way to the broker',
     load: () => import('./cli/doctor.ts').then((m) => ({ run: m.doctor, usage: m.usage })),
   },
+  flash: {
+    summary: 'write cards and images that come up as devices',
+    load: () => import('./cli/flash.ts').then((m) => ({ run: m.flash, usage: m.usage })),
+  },
   model: {
     summary: 'pull, build, check, sign and switch models',
     load: () => import('./cli/model.ts').then((m) => ({ run: m.model, usage: m.usage })),
