@@ -7,6 +7,7 @@ import { type Topics, topicsOf } from './contract/topics.ts';
 import { Delivery } from './delivery.ts';
 import { infoOf } from './device-info.ts';
 import { Journal } from './journal/journal.ts';
+import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
@@ -33,6 +34,8 @@ export interface DaemonParts {
   log: Logger;
   /** The engine's entry point: a file that Node can run. */
   engine_entry: string;
+  /** Where the journal writes; the disk unless told otherwise. */
+  storage?: LogStorage;
 }
 
 /**
@@ -61,7 +64,7 @@ export class Daemon {
   /** What the broker of this connection has refused so far: each is said once. */
   readonly #refusals = new Set<string>();
 
-  constructor({ config, profile, board, log, engine_entry }: DaemonParts) {
+  constructor({ config, profile, board, log, engine_entry, storage = diskStorage }: DaemonParts) {
     this.#config = config;
     this.#profile = profile;
     this.#log = log;
@@ -77,7 +80,7 @@ export class Daemon {
     this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
     this.#presence = this.#makePresence();
     this.#probe = new Probe(this.#topics.probe, this.#boot);
-    this.#journal = this.#makeJournal();
+    this.#journal = this.#makeJournal(storage);
     this.#service = this.#makeService();
     this.#link = this.#makeLink();
   }
@@ -220,7 +223,7 @@ export class Daemon {
     });
   }
 
-  #makeJournal(): Journal {
+  #makeJournal(storage: LogStorage): Journal {
     const { dir, retention_s, results_kept_max, bytes_max } = this.#config.journal;
     return new Journal({
       dir,
@@ -228,6 +231,7 @@ export class Daemon {
       finished_max: results_kept_max,
       bytes_max,
       retry: storageRetry,
+      storage,
       trouble: (error) => {
         this.#log.error(
           { code: (error as NodeJS.ErrnoException).code },
