@@ -49,8 +49,12 @@ const kinds: (BrokerKind & { missing: string | false })[] = [
   },
 ];
 
-/** Declares the same tests for each broker and protocol that slmd promises to work with. */
-export function onEachBroker(title: string, declare: (kind: BrokerKind) => void): void {
+/**
+ * Declares the same tests for each broker and protocol that slmd promises to work with.
+ *
+ * @param concurrency how many of one broker's tests run at once: more than one where they mostly wait
+ */
+export function onEachBroker(title: string, declare: (kind: BrokerKind) => void, concurrency = 1): void {
   for (const { missing, ...kind } of kinds)
-    describe(`${title}, ${kind.name}`, { skip: missing }, () => declare(kind));
+    describe(`${title}, ${kind.name}`, { skip: missing, concurrency }, () => declare(kind));
 }

@@ -1,6 +1,6 @@
 /**
- * `slmd run` with an engine of the test's choice: its entry is the first argument, and everything else
- * is in the environment.
+ * `slmd run` with an engine of the test's choice: its entry is the first argument, a point at which the
+ * process dies may be the second (a `DiskPoint` as JSON), and everything else is in the environment.
  */
 
 import { once } from 'node:events';
@@ -9,7 +9,9 @@ import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
 import { createLogger } from '../../src/lib/logger.ts';
 import { Board } from '../../src/telemetry/board.ts';
+import { type DiskPoint, DyingStorage } from './dying-storage.ts';
 
+const [, , engine_entry = '', point] = process.argv;
 const { config, profile } = loadConfig({
   file: null,
   env: process.env,
@@ -21,7 +23,8 @@ const daemon = new Daemon({
   profile,
   board: new Board(),
   log: createLogger(config.log.level, config.log.format),
-  engine_entry: process.argv[2] ?? '',
+  engine_entry,
+  ...(point === undefined ? {} : { storage: new DyingStorage(JSON.parse(point) as DiskPoint) }),
 });
 await daemon.start();
 await once(process, 'SIGTERM');

@@ -5,13 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
+import type { LogStorage } from '../../src/journal/log-file.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { Board } from '../../src/telemetry/board.ts';
+import type { DiskPoint } from './dying-storage.ts';
 import { leash } from './leash.ts';
 import { Heard } from './wait.ts';
 
 export const fakeEngine = join(import.meta.dirname, 'fake-engine.ts');
 const daemonProcess = join(import.meta.dirname, 'daemon-process.ts');
+/** A third of a start is compiling, and tests start hundreds. */
+const compileCache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'compiled');
 const profiles = join(import.meta.dirname, '..', '..', 'devices');
 
 /** Settings as in the configuration file. */
@@ -27,6 +31,10 @@ export interface DaemonOptions {
   engine_entry?: string;
   /** Where its journal is; by default a directory of its own that goes with it. */
   journal_dir?: string;
+  /** What its journal writes to; in this process only. */
+  storage?: LogStorage;
+  /** Where a process of its own dies. */
+  dies_at?: DiskPoint;
 }
 
 /** A line of the log: its level and whatever was logged. */
@@ -54,6 +62,7 @@ export function startDaemon(options: DaemonOptions): RunningDaemon {
     board: new Board(),
     log: recordingLogger(log),
     engine_entry: options.engine_entry ?? fakeEngine,
+    ...(options.storage === undefined ? {} : { storage: options.storage }),
   });
   const started = daemon.start();
   let stopped: Promise<void> | null = null;
@@ -76,12 +85,17 @@ export interface DaemonProcess extends RunningDaemon {
 /** The daemon as a process of its own: for tests that kill it, or watch it from outside. */
 export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = []): DaemonProcess {
   const journal = journalOf(options);
-  const program = [process.execPath, daemonProcess, options.engine_entry ?? fakeEngine];
+  const dies = options.dies_at === undefined ? [] : [JSON.stringify(options.dies_at)];
+  const program = [process.execPath, daemonProcess, options.engine_entry ?? fakeEngine, ...dies];
   const [command = '', ...args] = [...leash, ...wrapper, ...program];
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...Object.fromEntries(inherited), ...daemonEnvironment(options, journal.dir) },
+    env: {
+      ...Object.fromEntries(inherited),
+      NODE_COMPILE_CACHE: compileCache,
+      ...daemonEnvironment(options, journal.dir),
+    },
   });
   const log = new Heard<LogLine>();
   let rest = '';

@@ -18,10 +18,11 @@
  *   echo <text>          answers with the text, a token a word; so does anything else, in full
  *
  * What it does when it loads follows from the name of the model directory: `load_failed` (until there
- * is a file `fixed` in it), `never_ready`, `load_crash`; any other is ready at once.
+ * is a file `fixed` in it), `never_ready`, `load_crash`; any other is ready at once. A directory that
+ * exists gets a file `runs.log`, with a line for each run that begins.
  */
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type {
@@ -46,6 +47,14 @@ export const fakeModel = {
 export const tokenPauseMs = 20;
 const longTokenChars = 64;
 
+/** A line of `runs.log`. */
+export interface EngineRun {
+  /** `monotonicMs()` */
+  at: number;
+  /** The last user message. */
+  content: string;
+}
+
 interface Job extends GenerateMessage {
   started_at: number;
   prompt_tokens: number;
@@ -69,6 +78,7 @@ const behaviours: Record<string, Behaviour> = {
 
 const cancelled = new Set<number>();
 let maxTokensDefault: number | null = null;
+let runsFile: string | null = null;
 
 function run(): void {
   process.on('message', (message: ToEngine) => {
@@ -82,6 +92,7 @@ function run(): void {
 
 function load({ model_dir, options }: LoadMessage): void {
   maxTokensDefault = options.max_tokens_default;
+  runsFile = existsSync(model_dir) ? join(model_dir, 'runs.log') : null;
   const how = existsSync(join(model_dir, 'fixed')) ? 'fixed' : basename(model_dir);
   if (how === 'never_ready') return;
   if (how === 'load_crash') process.exit(9);
@@ -105,6 +116,8 @@ async function generate(message: GenerateMessage): Promise<void> {
   const job = { ...message, max_tokens, started_at: monotonicMs(), prompt_tokens };
   send({ type: 'progress', key, prefilled_tokens: prompt_tokens, prompt_tokens });
   const content = messages.findLast(({ role }) => role === 'user')?.content ?? '';
+  const run: EngineRun = { at: monotonicMs(), content };
+  if (runsFile !== null) appendFileSync(runsFile, `${JSON.stringify(run)}\n`);
   const [, word = '', rest = ''] = /^(\S*)\s?([\s\S]*)$/.exec(content) ?? [];
   const behaviour = Object.hasOwn(behaviours, word) ? behaviours[word] : undefined;
   await (behaviour === undefined ? answer(job, content) : behaviour(job, rest));

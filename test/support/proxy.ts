@@ -1,13 +1,23 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { inTime } from './wait.ts';
+import { Conversation, type End, type Passing } from './wire.ts';
 
-export interface Proxy {
+/** Sees every packet before it is passed on; `drop` keeps it from being so. */
+export type Watcher = (passing: Passing) => 'drop' | undefined;
+
+export interface FaultProxy {
   url: string;
   /** Connections that were accepted so far. */
   readonly accepted: number;
+  /** PUBACKs of the device for what this connection never brought: each may lose another message. */
+  readonly strayAcks: readonly Passing[];
   /** Resolves when somebody has connected. */
   connected(): Promise<void>;
+  /** From now on; one that is set replaces the one before. */
+  watch(watcher: Watcher): void;
+  /** Sends a packet of the broker's once more on the connection that brought it, as a redelivery. */
+  redeliver(passing: Passing): void;
   /** Ends every connection with a reset, now. */
   cut(): void;
   /** Passes nothing on and says nothing, until it is called with false. */
@@ -20,9 +30,12 @@ export interface Proxy {
 }
 
 /** The network between a device and its broker, with the faults that a test asks for. */
-export async function startProxy(target: { port: number }): Promise<Proxy> {
+export async function startProxy(target: { port: number }): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
+  const devices = new Map<number, Socket>();
   const somebody = Promise.withResolvers<void>();
+  const strayAcks: Passing[] = [];
+  let watcher: Watcher = () => undefined;
   let accepted = 0;
   let deaf = false;
   let refusals = 0;
@@ -37,15 +50,22 @@ export async function startProxy(target: { port: number }): Promise<Proxy> {
       return;
     }
     const far = connect(target.port, '127.0.0.1');
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
+    const conversation = new Conversation(accepted);
+    devices.set(accepted, near);
+    const pass = (from: End, bytes: Buffer, to: Socket) => {
+      for (const passing of conversation.hear(from, bytes)) {
+        if (from === 'device' && passing.packet.cmd === 'puback' && passing.topic === null)
+          strayAcks.push(passing);
+        if (!deaf && watcher(passing) !== 'drop') to.write(passing.bytes);
+      }
+    };
+    for (const [end, from, to] of [
+      ['device', near, far],
+      ['broker', far, near],
     ] as const) {
       sockets.add(from);
       from.setNoDelay(true);
-      from.on('data', (bytes) => {
-        if (!deaf) to.write(bytes);
-      });
+      from.on('data', (bytes) => pass(end, bytes, to));
       from.on('error', () => to.destroy());
       from.on('close', () => {
         sockets.delete(from);
@@ -55,16 +75,24 @@ export async function startProxy(target: { port: number }): Promise<Proxy> {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const cut = () => {
-    for (const socket of sockets) socket.resetAndDestroy();
-  };
   return {
     url: `mqtt://127.0.0.1:${(server.address() as { port: number }).port}`,
     get accepted() {
       return accepted;
     },
+    strayAcks,
     connected: () => inTime(somebody.promise, 'somebody connects'),
-    cut,
+    watch: (next) => {
+      watcher = next;
+    },
+    redeliver: ({ connection, bytes }) => {
+      const again = Buffer.from(bytes);
+      again[0] = (again[0] as number) | dupFlag;
+      devices.get(connection)?.write(again);
+    },
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     blackhole: (on) => {
       deaf = on;
     },
@@ -81,3 +109,6 @@ export async function startProxy(target: { port: number }): Promise<Proxy> {
     },
   };
 }
+
+/** MQTT 5.0 §3.3.1.1 */
+const dupFlag = 0x08;

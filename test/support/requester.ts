@@ -22,6 +22,8 @@ export interface RequesterOptions {
   client?: IClientOptions;
   /** What it listens to; everything unless told otherwise. */
   filters?: string[];
+  /** With which it listens. */
+  qos?: 0 | 1;
 }
 
 let lastId = 0;
@@ -57,11 +59,12 @@ export class TestRequester {
     device = 'kitchen',
     client,
     filters = ['slmd/#', 'homeassistant/#'],
+    qos = 1,
   }: RequesterOptions): Promise<TestRequester> {
     const connection = mqtt.connect(url, { protocolVersion: version, reconnectPeriod: 100, ...client });
     const requester = new TestRequester(connection, device);
     await inTime(new Promise((resolve) => connection.once('connect', resolve)), 'the requester connects');
-    await connection.subscribeAsync(filters, { qos: 1 });
+    await connection.subscribeAsync(filters, { qos });
     return requester;
   }
 

@@ -20,9 +20,17 @@ export interface Looking {
 export class Heard<T> {
   readonly all: T[] = [];
   readonly #lookers = new Set<() => void>();
+  readonly #listeners: ((value: T) => void)[] = [];
+
+  /** Tells of each value as it comes, and at once of those that have come. */
+  each(listener: (value: T) => void): void {
+    this.all.forEach(listener);
+    this.#listeners.push(listener);
+  }
 
   push(value: T): void {
     this.all.push(value);
+    for (const listener of this.#listeners) listener(value);
     for (const look of this.#lookers) look();
   }
 
