@@ -30,6 +30,7 @@ test('[SLMD-STA-5] a device whose network is silent stops in time, and is offlin
   await requester.ready();
   proxy.blackhole(true);
   await inTime(daemon.stop(), 'the daemon stops', stopMs);
+  proxy.blackhole(false);
   await requester.status(({ state, why }) => state === 'offline' && why === 'connection lost');
 });
 

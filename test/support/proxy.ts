@@ -35,6 +35,7 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
   const devices = new Map<number, Socket>();
   const somebody = Promise.withResolvers<void>();
   const strayAcks: Passing[] = [];
+  const unaware: Socket[] = [];
   let watcher: Watcher = () => undefined;
   let accepted = 0;
   let deaf = false;
@@ -66,10 +67,12 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
       sockets.add(from);
       from.setNoDelay(true);
       from.on('data', (bytes) => pass(end, bytes, to));
-      from.on('error', () => to.destroy());
+      from.on('error', () => undefined);
       from.on('close', () => {
         sockets.delete(from);
-        to.destroy();
+        // That one end has hung up is not heard through silence either.
+        if (deaf) unaware.push(to);
+        else to.destroy();
       });
     }
   });
@@ -95,6 +98,7 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
     },
     blackhole: (on) => {
       deaf = on;
+      if (!on) for (const socket of unaware.splice(0)) socket.destroy();
     },
     refuse: (on) => {
       refusals = on ? Infinity : 0;
