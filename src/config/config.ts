@@ -5,7 +5,7 @@ import { parseDocument } from 'yaml';
 import { publicKeysOf } from '../lib/ed25519.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
-import { type BoardTraits, chooseProfile, type Profile } from './profile.ts';
+import { type BoardTraits, chooseProfile } from './profile.ts';
 import { type Config, configSchema } from './schema.ts';
 
 export interface ConfigSources {
@@ -45,7 +45,8 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   problems.push(...fromEnv.problems);
 
   const wanted = fromEnv.settings.profile ?? fromFile.profile ?? 'auto';
-  const profile = readProfile(String(wanted), sources, problems);
+  const { profile, problems: inProfile } = chooseProfile(sources.profiles_dir, String(wanted), sources.board);
+  problems.push(...inProfile);
   const layers = [profile?.settings ?? {}, fromFile, fromEnv.settings] as const;
   const parsed = configSchema.safeParse(layers.reduce(merge, {}));
   for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, sources, layers));
@@ -93,19 +94,6 @@ function readFile(file: string, problems: Problem[]): Settings {
     problems.push({ source: file, path: '', message: why });
   }
   return {};
-}
-
-function readProfile(
-  wanted: string,
-  { profiles_dir, board }: ConfigSources,
-  problems: Problem[],
-): Profile | null {
-  try {
-    return chooseProfile(profiles_dir, wanted, board);
-  } catch (error) {
-    problems.push({ source: 'device profile', path: 'profile', message: (error as Error).message });
-    return null;
-  }
 }
 
 /** What the daemon will have to read, seen before it tries for ever. */

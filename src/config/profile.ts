@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { parse } from 'yaml';
+import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import type { Settings } from './environment.ts';
+import type { Problem, Settings } from './environment.ts';
 
 /** What a board says of itself, as far as profiles ask. */
 export interface BoardTraits {
@@ -10,57 +10,106 @@ export interface BoardTraits {
   arch: string;
 }
 
+/** A number with where it is from; null and "not measured" where nobody has. */
+const source = z.string().min(1);
+const known = z.number().positive().nullable();
+
 const profileSchema = z.strictObject({
   /** For people who read the file. */
-  title: z.string(),
+  title: z.string().min(1),
   match: z.strictObject({
-    /** A part of the device tree's model name. */
-    model: z.string().optional(),
+    /** Parts of the device tree's model name; one is enough. */
+    model: z.array(z.string().min(1)).min(1).optional(),
     arch: z.string().optional(),
   }),
+  /** Facts about the board, null where it is not one board but a kind of them. A profile of settings alone has none. */
+  hardware: z
+    .strictObject({
+      soc: z.string().nullable(),
+      core: z.string().nullable(),
+      cores: z.int().positive().nullable(),
+      /** Whether int8 dot products are there: without, ONNX Runtime computes int4 in float32. */
+      dot_product: z.boolean().nullable(),
+      memory_mb: z.strictObject({ min: z.int().positive(), max: z.int().positive().nullable() }),
+      memory_bandwidth: z.strictObject({ gigabytes_per_second: known, source }),
+    })
+    .optional(),
+  /** Which models fit: how the weights are kept, their size, and what the KV cache is kept in. */
+  model: z
+    .strictObject({
+      variant: z.enum(['int4', 'int8', 'float32']),
+      bytes_max: z.int().positive().nullable(),
+      kv_cache: z.enum(['float32']),
+    })
+    .optional(),
+  expected: z
+    .array(z.strictObject({ model: z.string().min(1), decode_tokens_per_second: known, source }))
+    .default([]),
   /** Settings as in the configuration file; the file and the environment come after and win. */
   config: z.record(z.string(), z.unknown()),
 });
 
-export interface Profile {
-  name: string;
-  settings: Settings;
+/** A file of `devices/`: data about a kind of board, and the settings that suit it. */
+export type Profile = Omit<z.output<typeof profileSchema>, 'config'> & { name: string; settings: Settings };
+
+export interface ChosenProfile {
+  /** Null where none matches, or there are problems. */
+  profile: Profile | null;
+  problems: Problem[];
 }
 
 /**
  * The profile of a board: the named one, or with `auto` the one that matches most closely, a model
- * name before an architecture. Null where none matches.
- *
- * @throws when a named profile does not exist, or a profile is not one
+ * name before an architecture. A file that is not a profile is a problem, whichever board this is.
  */
-export function chooseProfile(dir: string, wanted: string, board: BoardTraits): Profile | null {
+export function chooseProfile(dir: string, wanted: string, board: BoardTraits): ChosenProfile {
   const files = readdirSync(dir).filter((file) => file.endsWith('.yaml'));
-  if (wanted !== 'auto') {
-    if (!files.includes(`${wanted}.yaml`))
-      throw new Error(
-        `no profile ${wanted}; there are ${files.map((file) => basename(file, '.yaml')).join(', ')}`,
-      );
-    return read(dir, `${wanted}.yaml`).profile;
+  if (wanted !== 'auto' && !files.includes(`${wanted}.yaml`)) {
+    const names = files.map((file) => basename(file, '.yaml')).join(', ');
+    const message = `there is no profile ${wanted}; there are ${names}`;
+    return { profile: null, problems: [{ source: 'device profile', path: 'profile', message }] };
   }
-  const matching = files
-    .map((file) => read(dir, file))
-    .filter(({ match }) => fits(match, board))
-    .sort((a, b) => specificity(b.match) - specificity(a.match));
-  return matching[0]?.profile ?? null;
+  const problems: Problem[] = [];
+  const profiles = files
+    .filter((file) => wanted === 'auto' || file === `${wanted}.yaml`)
+    .flatMap((file) => readProfile(join(dir, file), problems) ?? [])
+    .filter(({ match }) => wanted !== 'auto' || fits(match, board))
+    .sort((a, b) => closeness(b.match, board) - closeness(a.match, board));
+  return { profile: problems.length > 0 ? null : (profiles[0] ?? null), problems };
 }
 
-type Match = z.infer<typeof profileSchema>['match'];
-
-function read(dir: string, file: string): { match: Match; profile: Profile } {
-  const { match, config } = profileSchema.parse(parse(readFileSync(join(dir, file), 'utf8')));
-  return { match, profile: { name: basename(file, '.yaml'), settings: config } };
+function readProfile(path: string, problems: Problem[]): Profile | null {
+  const file = `devices/${basename(path)}`;
+  const document = parseDocument(readFileSync(path, 'utf8'));
+  const parsed = profileSchema.safeParse(document.errors.length > 0 ? null : document.toJS());
+  for (const { path, message } of document.errors.length > 0 ? document.errors.map(lineOf) : issuesOf(parsed))
+    problems.push({ source: file, path, message });
+  if (!parsed.success) return null;
+  const { config, ...data } = parsed.data;
+  return { name: basename(path, '.yaml'), settings: config, ...data };
 }
+
+type Finding = Pick<Problem, 'path' | 'message'>;
+
+function lineOf({ message }: { message: string }): Finding {
+  return { path: '', message: message.split('\n')[0] ?? 'is not YAML' };
+}
+
+function issuesOf({ error }: { error?: z.ZodError | undefined }): Finding[] {
+  return (error?.issues ?? []).map(({ path, message }) => ({ path: path.map(String).join('.'), message }));
+}
+
+type Match = Profile['match'];
 
 function fits(match: Match, board: BoardTraits): boolean {
   if (match.arch !== undefined && match.arch !== board.arch) return false;
-  return match.model === undefined || (board.model ?? '').includes(match.model);
+  return match.model === undefined || longestMatch(match, board) > 0;
 }
 
-function specificity(match: Match): number {
-  return (match.model?.length ?? 0) * 10 + (match.arch === undefined ? 0 : 1);
+function closeness(match: Match, board: BoardTraits): number {
+  return longestMatch(match, board) * 10 + (match.arch === undefined ? 0 : 1);
+}
+
+function longestMatch({ model = [] }: Match, board: BoardTraits): number {
+  return Math.max(0, ...model.filter((part) => board.model?.includes(part)).map((part) => part.length));
 }

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import { loadConfig } from '../../src/config/config.ts';
+import { parse } from 'yaml';
+import { type ConfigError, loadConfig } from '../../src/config/config.ts';
 import { chooseProfile } from '../../src/config/profile.ts';
+import { Board } from '../../src/telemetry/board.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const shipped = join(import.meta.dirname, '..', '..', 'devices');
-const names = readdirSync(shipped).map((file) => basename(file, '.yaml'));
+const names = readdirSync(shipped)
+  .filter((file) => file.endsWith('.yaml'))
+  .map((file) => basename(file, '.yaml'));
 
 test('every profile that ships is a valid configuration by itself', () => {
   assert.ok(names.length > 0);
@@ -17,37 +21,70 @@ test('every profile that ships is a valid configuration by itself', () => {
   }
 });
 
-test('each board gets its own profile by the model name that its firmware gives', () => {
-  const boards: [string | null, string, string][] = [
-    ['Raspberry Pi 5 Model B Rev 1.0', 'arm64', 'raspberry-pi-5'],
-    ['Raspberry Pi 500 Rev 1.0', 'arm64', 'raspberry-pi-5'],
-    ['Raspberry Pi 4 Model B Rev 1.4', 'arm64', 'raspberry-pi-4'],
-    ['Raspberry Pi 400 Rev 1.0', 'arm64', 'raspberry-pi-4'],
-    ['Raspberry Pi 3 Model B Plus Rev 1.3', 'arm64', 'raspberry-pi-3'],
-    ['Raspberry Pi 3 Model A Plus Rev 1.0', 'arm64', 'raspberry-pi-3'],
-    ['Raspberry Pi Zero 2 W Rev 1.0', 'arm64', 'raspberry-pi-zero-2'],
-    ['Radxa ROCK 5B', 'arm64', 'generic-arm64'],
-    [null, 'arm64', 'generic-arm64'],
-    [null, 'x64', 'generic-x64'],
-  ];
-  for (const [model, arch, name] of boards)
-    assert.equal(chooseProfile(shipped, 'auto', { model, arch })?.name, name, String(model));
+const boards: [string | null, string, string][] = [
+  ['Raspberry Pi 5 Model B Rev 1.0', 'arm64', 'raspberry-pi-5'],
+  ['Raspberry Pi 500 Rev 1.0', 'arm64', 'raspberry-pi-5'],
+  ['Raspberry Pi Compute Module 5 Lite Rev 1.0', 'arm64', 'raspberry-pi-5'],
+  ['Raspberry Pi 4 Model B Rev 1.4', 'arm64', 'raspberry-pi-4'],
+  ['Raspberry Pi 400 Rev 1.0', 'arm64', 'raspberry-pi-4'],
+  ['Raspberry Pi Compute Module 4 Rev 1.1', 'arm64', 'raspberry-pi-4'],
+  ['Raspberry Pi 3 Model B Plus Rev 1.3', 'arm64', 'raspberry-pi-3'],
+  ['Raspberry Pi 3 Model A Plus Rev 1.0', 'arm64', 'raspberry-pi-3'],
+  ['Raspberry Pi Compute Module 3 Plus Rev 1.0', 'arm64', 'raspberry-pi-3'],
+  ['Raspberry Pi 2 Model B Rev 1.2', 'arm64', 'raspberry-pi-3'],
+  ['Raspberry Pi Zero 2 W Rev 1.0', 'arm64', 'raspberry-pi-zero-2'],
+  ['Radxa ROCK 5B', 'arm64', 'generic-arm64'],
+  [null, 'arm64', 'generic-arm64'],
+  [null, 'x64', 'generic-x64'],
+];
+
+for (const [model, arch, name] of boards)
+  test(`a board whose device tree says ${model ?? 'nothing'} (${arch}) gets the profile ${name}`, (context) => {
+    const files = model === null ? {} : { 'proc/device-tree/model': `${model}\0` };
+    const board = { ...new Board(temporaryDir(context, files)).identity(), arch };
+    const { config, profile } = loadConfig({ file: null, env: {}, board, profiles_dir: shipped });
+    assert.equal(profile, name);
+    assert.deepEqual(config.engine, { ...config.engine, ...settingsOf(name).engine });
+    assert.deepEqual(config.limits, { ...config.limits, ...settingsOf(name).limits });
+  });
+
+/** What a profile sets, as it stands in the file. */
+function settingsOf(name: string): { engine: object; limits: object } {
+  const { config } = parse(readFileSync(join(shipped, `${name}.yaml`), 'utf8'));
+  return config as { engine: object; limits: object };
+}
+
+test('every profile says where each of its speeds is from, and sets threads, chunk, context and queue', () => {
+  for (const name of names) {
+    const { profile } = chooseProfile(shipped, name, { model: null, arch: 'none' });
+    const { engine, limits } = settingsOf(name);
+    assert.deepEqual(
+      ['threads', 'prefill_chunk_tokens', 'context_length_max'].filter((setting) => !(setting in engine)),
+      [],
+    );
+    assert.ok('queue_depth_max' in limits && 'queue_bytes_max' in limits, name);
+    assert.ok(profile?.hardware !== undefined && profile.model !== undefined, name);
+    for (const { decode_tokens_per_second, source } of profile.expected)
+      assert.equal(decode_tokens_per_second === null, source === 'not measured', `${name}: ${source}`);
+  }
 });
 
 test('a board that no profile knows gets none, and the defaults are in force', () => {
   const board = { model: 'Something', arch: 'riscv64' };
-  assert.equal(chooseProfile(shipped, 'auto', board), null);
+  assert.equal(chooseProfile(shipped, 'auto', board).profile, null);
   const { config, profile } = loadConfig({ file: null, env: {}, board, profiles_dir: shipped });
   assert.deepEqual([profile, config.engine.context_length_max], ['none', 4096]);
 });
 
 test('a longer model name wins over a shorter one, and any model name over an architecture', (context) => {
+  const generic = readFileSync(join(shipped, 'generic-arm64.yaml'), 'utf8');
+  const matching = (match: string) => generic.replace(/^match: .*$/m, `match: ${match}`);
   const dir = temporaryDir(context, {
-    'a-arch.yaml': 'title: a\nmatch: { arch: arm64 }\nconfig: {}\n',
-    'b-short.yaml': 'title: b\nmatch: { model: Pi }\nconfig: {}\n',
-    'c-long.yaml': 'title: c\nmatch: { model: Pi 5 }\nconfig: {}\n',
+    'a-arch.yaml': generic,
+    'b-short.yaml': matching('{ model: [Pi, Board] }'),
+    'c-long.yaml': matching('{ model: [Pi 5] }'),
   });
-  const chosen = (model: string) => chooseProfile(dir, 'auto', { model, arch: 'arm64' })?.name;
+  const chosen = (model: string) => chooseProfile(dir, 'auto', { model, arch: 'arm64' }).profile?.name;
   assert.deepEqual([chosen('Other'), chosen('Pi 4'), chosen('Pi 5')], ['a-arch', 'b-short', 'c-long']);
 });
 
@@ -59,10 +96,28 @@ test('a profile that is named is taken whatever the board is', () => {
     assert.throws(() => load({ SLMD_PROFILE: name }), { code: 'config_invalid' }, name);
 });
 
-test('a profile that is not one is a problem, and not taken in silence', (context) => {
-  for (const text of ['title: a', 'title: a\nmatch: { board: x }\nconfig: {}', '- a']) {
-    const profiles_dir = temporaryDir(context, { 'a.yaml': text });
-    const board = { model: null, arch: 'arm64' };
-    assert.throws(() => loadConfig({ file: null, env: {}, board, profiles_dir }), { code: 'config_invalid' });
+test('a file that is not a profile is a problem for every board, and all its problems are said at once', (context) => {
+  const whole = readFileSync(join(shipped, 'generic-x64.yaml'), 'utf8');
+  const broken: [string, string[]][] = [
+    ['- a', ['']],
+    ['title: "a', ['']],
+    [whole.replace('match: {', 'match: { board: x,'), ['match']],
+    [
+      whole.replace('cores: null', 'cores: many').replace('variant: int4', 'variant: int3'),
+      ['hardware.cores', 'model.variant'],
+    ],
+    [
+      whole.replace('threads: 0', 'threads: -1').replace('prefill_chunk', 'chunk'),
+      ['engine.chunk_tokens', 'engine.threads'],
+    ],
+  ];
+  for (const [text, paths] of broken) {
+    const profiles_dir = temporaryDir(context, { 'a.yaml': text, 'b.yaml': whole });
+    const board = { model: null, arch: 'x64' };
+    const load = () => loadConfig({ file: null, env: {}, board, profiles_dir });
+    assert.throws(load, (error: ConfigError) => {
+      assert.deepEqual(error.problems.map(({ path }) => path).sort(), paths, text);
+      return error.code === 'config_invalid';
+    });
   }
 });
