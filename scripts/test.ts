@@ -1,8 +1,9 @@
 /**
  * `npm test [-- <pattern> …]`: installs what the tests need, then runs them all.
  *
- * The broker tests want a real Mosquitto and strace. Where apt can install them it does; where not,
- * the tests that need them are skipped with the reason — except with CI=true, where nothing may be.
+ * The tests want a real Mosquitto, strace, and what the unit file is checked with. Where apt can install
+ * them it does; where not, the tests that need them are skipped with the reason — except with CI=true,
+ * where nothing may be.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -18,6 +19,11 @@ const debianPackages = {
   mcopy: 'mtools',
   'mkfs.vfat': 'dosfstools',
   xz: 'xz-utils',
+  // What the unit file allows, and a sandbox that allows no more.
+  'systemd-analyze': 'systemd',
+  bwrap: 'bubblewrap',
+  scmp_sys_resolver: 'seccomp',
+  openssl: 'openssl',
 };
 
 const ci = process.env.CI === 'true';

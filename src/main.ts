@@ -28,6 +28,10 @@ const commands = {
     summary: 'write cards and images that come up as devices',
     load: () => import('./cli/flash.ts').then((m) => ({ run: m.flash, usage: m.usage })),
   },
+  egress: {
+    summary: 'which addresses the service needs to reach',
+    load: () => import('./cli/egress.ts').then((m) => ({ run: m.egress, usage: m.usage })),
+  },
   model: {
     summary: 'pull, build, check, sign and switch models',
     load: () => import('./cli/model.ts').then((m) => ({ run: m.model, usage: m.usage })),

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { publicKeysOf } from '../lib/ed25519.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { readCredentials } from './credentials.ts';
 import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
 import { type BoardTraits, chooseProfile } from './profile.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -33,7 +34,8 @@ export class ConfigError extends SlmdError<'config_invalid'> {
 }
 
 /**
- * Reads the configuration: defaults, then the device profile, then the file, then the environment.
+ * Reads the configuration: defaults, then the device profile, then the service manager's credentials, then
+ * the file, then the environment.
  *
  * @throws ConfigError with all problems of all sources
  */
@@ -47,9 +49,14 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   const wanted = fromEnv.settings.profile ?? fromFile.profile ?? 'auto';
   const { profile, problems: inProfile } = chooseProfile(sources.profiles_dir, String(wanted), sources.board);
   problems.push(...inProfile);
-  const layers = [profile?.settings ?? {}, fromFile, fromEnv.settings] as const;
-  const parsed = configSchema.safeParse(layers.reduce(merge, {}));
-  for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, sources, layers));
+  const layers: Layer[] = [
+    { settings: profile?.settings ?? {}, source: () => 'device profile' },
+    { settings: readCredentials(sources.env), source: () => 'credentials' },
+    { settings: fromFile, source: () => sources.file ?? '' },
+    { settings: fromEnv.settings, source: variableOf },
+  ];
+  const parsed = configSchema.safeParse(layers.map(({ settings }) => settings).reduce(merge, {}));
+  for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, layers));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const device = parsed.data.device ?? deviceFromHost();
@@ -157,16 +164,20 @@ function isMapping(value: unknown): value is Settings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Settings of one source, and what that source calls a path. */
+interface Layer {
+  settings: Settings;
+  source(path: PropertyKey[]): string;
+}
+
 function problemsOf(
   issue: { code: string; path: PropertyKey[]; message: string; keys?: string[] },
-  { file }: ConfigSources,
-  [fromProfile, fromFile, fromEnv]: readonly [Settings, Settings, Settings],
+  layers: readonly Layer[],
 ): Problem[] {
-  const sourceOf = (path: PropertyKey[]): string => {
-    if (isSet(fromEnv, path)) return variableOf(path.filter((name) => typeof name !== 'number'));
-    if (isSet(fromFile, path)) return file ?? '';
-    return isSet(fromProfile, path) ? 'device profile' : 'default';
-  };
+  const sourceOf = (path: PropertyKey[]): string =>
+    layers
+      .findLast(({ settings }) => isSet(settings, path))
+      ?.source(path.filter((name) => typeof name !== 'number')) ?? 'default';
   const problem = (path: PropertyKey[], message: string): Problem => ({
     source: sourceOf(path),
     path: path.map(String).join('.'),

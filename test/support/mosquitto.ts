@@ -15,6 +15,8 @@ export interface MosquittoOptions {
   passwords?: { [user: string]: string };
   /** Text of the ACL file. */
   acl?: string;
+  /** The whole of mosquitto.conf, in place of everything else. */
+  whole?: (port: number, dir: string) => string;
 }
 
 export interface Mosquitto {
@@ -93,10 +95,11 @@ function configText(
   port: number,
   dir: string,
   paths: { passwords: string; acl: string },
-  { config = '', passwords, acl }: MosquittoOptions,
+  { config = '', passwords, acl, whole }: MosquittoOptions,
 ): string {
   // Started by root, Mosquitto would give up its rights and then not find its files.
   const user = process.getuid?.() === 0 ? ['user root'] : [];
+  if (whole !== undefined) return [whole(port, dir), ...user, ''].join('\n');
   return [
     `listener ${port} 127.0.0.1`,
     ...user,

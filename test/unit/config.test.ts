@@ -134,6 +134,29 @@ test('password_file is read without its last line break, and the user is then th
   assert.deepEqual([config.mqtt.password, config.mqtt.username], ['from-a-file', 'kitchen']);
 });
 
+test('credentials that the service manager hands over are used without a line in the file', (context) => {
+  const dir = temporaryDir(context, {
+    'slmd_mqtt-password': 'secret\n',
+    'slmd_ca.pem': 'ca',
+    'slmd_cert.pem': 'cert',
+    'slmd_key.pem': 'key',
+  });
+  const env = { CREDENTIALS_DIRECTORY: dir };
+  const { mqtt } = load(context, { env, file: 'device: kitchen' }).config;
+  assert.deepEqual(
+    [mqtt.username, mqtt.password, mqtt.ca_file, mqtt.cert_file, mqtt.key_file],
+    ['kitchen', 'secret', ...['ca', 'cert', 'key'].map((name) => join(dir, `slmd_${name}.pem`))],
+  );
+  const named = load(context, { env, file: 'mqtt: { password_file: password }' }).config.mqtt;
+  assert.equal(named.password, 'from-a-file');
+  assert.equal(load(context, { env: { CREDENTIALS_DIRECTORY: `${dir}-none` } }).config.mqtt.password, null);
+});
+
+test('a certificate that is handed over without its key is a problem of the credentials', (context) => {
+  const env = { CREDENTIALS_DIRECTORY: temporaryDir(context, { 'slmd_cert.pem': 'cert' }) };
+  assert.deepEqual(problems(context, { env }), ['credentials mqtt.cert_file']);
+});
+
 test('a password_file that is not there or is empty is a problem', (context) => {
   for (const name of ['nowhere', 'empty'])
     assert.deepEqual(

@@ -1,0 +1,96 @@
+import { spawnSync } from 'node:child_process';
+import { lookup } from 'node:dns/promises';
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { parseArgs } from 'node:util';
+import { configFile, readConfiguration } from './configuration.ts';
+import { CommandError, exitCodes } from './exit-codes.ts';
+
+export const usage = `slmd egress [--config <file>] [--apply]
+
+Prints the addresses that the service needs: the broker's, and where the broker has a name, those that
+the name leads to and the resolvers of /etc/resolv.conf. Loopback needs no mention.
+
+  --config <file>  the YAML file (default: $SLMD_CONFIG, else /etc/slmd/slmd.yaml if there)
+  --apply          lets slmd.service reach these and no others, until the next boot (root)
+
+slmd-egress.service does this at each start and every quarter of an hour. With an address instead of a
+name in mqtt.url, the service can't reach even a resolver.
+Exit code: 0 ok, 1 the name does not resolve or systemd refuses, 3 for a configuration that is not valid.`;
+
+export async function egress(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: { config: { type: 'string' }, apply: { type: 'boolean', default: false } },
+  });
+  const { config } = readConfiguration(configFile(values.config));
+  const needed = await neededAddresses(config.mqtt.url, resolversHere());
+  if (values.apply) allow(needed.addresses);
+  else for (const address of needed.addresses) console.log(address);
+  if (needed.unresolved !== null)
+    throw new CommandError(
+      exitCodes.failed,
+      `the broker's name ${needed.unresolved} does not resolve; check mqtt.url and /etc/resolv.conf`,
+    );
+}
+
+export interface NeededAddresses {
+  /** Without loopback and without doubles. */
+  addresses: string[];
+  /** The broker's name where it leads nowhere, else null. */
+  unresolved: string | null;
+}
+
+/** What a connection to this broker needs to reach. A name needs resolvers, whether or not it resolves now. */
+export async function neededAddresses(
+  url: string,
+  resolvers: readonly string[],
+  resolve: (name: string) => Promise<string[]> = addressesOf,
+): Promise<NeededAddresses> {
+  const host = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(host) !== 0) return { addresses: beyondLoopback([host]), unresolved: null };
+  const found = await resolve(host).catch(() => []);
+  return {
+    addresses: beyondLoopback([...found, ...resolvers]),
+    unresolved: found.length === 0 ? host : null,
+  };
+}
+
+/** The name servers that a resolv.conf names. Source: resolv.conf(5). */
+export function resolversOf(resolvConf: string): string[] {
+  return [...resolvConf.matchAll(/^nameserver\s+([0-9a-fA-F.:]+)/gm)].flatMap(([, address = '']) =>
+    isIP(address) === 0 ? [] : [address],
+  );
+}
+
+async function addressesOf(name: string): Promise<string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address);
+}
+
+function resolversHere(): string[] {
+  try {
+    return resolversOf(readFileSync('/etc/resolv.conf', 'utf8'));
+  } catch {
+    return [];
+  }
+}
+
+function beyondLoopback(addresses: string[]): string[] {
+  return [...new Set(addresses)].filter((address) => address !== '::1' && !address.startsWith('127.'));
+}
+
+function allow(addresses: string[]): void {
+  // The first assignment empties the list, which would otherwise only grow.
+  const list = ['localhost', ...addresses].join(' ');
+  const properties = ['IPAddressAllow=', `IPAddressAllow=${list}`];
+  const { status, error } = spawnSync(
+    'systemctl',
+    ['set-property', '--runtime', 'slmd.service', ...properties],
+    { stdio: ['ignore', 'inherit', 'inherit'] },
+  );
+  if (status !== 0)
+    throw new CommandError(
+      exitCodes.failed,
+      `systemd did not take the addresses ${list}${error === undefined ? '' : ` (${error.message})`}`,
+    );
+}
