@@ -19,7 +19,7 @@ export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
     platform: 'node',
     target: 'node24',
     // Native code stays a package of its own; everything else is in the bundle.
-    external: ['onnxruntime-node'],
+    external: ['onnxruntime-node', 'koffi'],
     define: { 'process.env.SLMD_VERSION': JSON.stringify(version) },
     // Bundled CommonJS packages call require(), which an ES module has to be given.
     banner: {

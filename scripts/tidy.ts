@@ -62,6 +62,7 @@ export const doors: Record<string, readonly string[]> = {
   aedes: ['src/mqtt/embedded-broker.ts'],
   'onnxruntime-node': ['src/onnx/'],
   'onnxruntime-common': ['src/onnx/'],
+  koffi: ['src/onnx/ffi/'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
   zod: [
@@ -80,12 +81,15 @@ export const doors: Record<string, readonly string[]> = {
   '@huggingface/jinja': ['src/model/'],
 };
 
+/** Folders that are written to be packages of their own: they import nothing of the rest. */
+const islands = ['src/onnx/ffi/'];
+
 /** A file of more lines than this holds more than one noun. */
 const linesMax = 350;
 
 export function findings(files: readonly SourceFile[]): string[] {
-  return [importTable, packageDoors, fileLength, leftovers, machinePaths, clauses].flatMap((rule) =>
-    rule(files),
+  return [importTable, islandShores, packageDoors, fileLength, leftovers, machinePaths, clauses].flatMap(
+    (rule) => rule(files),
   );
 }
 
@@ -100,6 +104,18 @@ export function importTable(files: readonly SourceFile[]): string[] {
       if (from === to || imports[from]?.includes(to)) return [];
       return [`${file.path}: the room ${from} must not import from the room ${to} (${target})`];
     });
+  });
+}
+
+export function islandShores(files: readonly SourceFile[]): string[] {
+  return sources(files).flatMap((file) => {
+    const island = islands.find((folder) => file.path.startsWith(folder));
+    if (island === undefined) return [];
+    return importsOf(file)
+      .filter((specifier) => specifier.startsWith('.'))
+      .map((specifier) => normalize(join(dirname(file.path), specifier)))
+      .filter((target) => !target.startsWith(island))
+      .map((target) => `${file.path}: imports ${target}, and ${island} is to stand alone`);
   });
 }
 

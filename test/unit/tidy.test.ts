@@ -5,6 +5,7 @@ import {
   fileLength,
   findings,
   importTable,
+  islandShores,
   leftovers,
   machinePaths,
   packageDoors,
@@ -27,6 +28,13 @@ function untidy(rule: Rule, ...files: [string, string][]): void {
   assert.equal(found.length, 1, JSON.stringify([found, files]));
   assert.ok(found[0]?.startsWith(files[0]?.[0] ?? '?'), found[0]);
 }
+
+test('a folder that is to stand alone imports nothing from outside it, of its own room either', () => {
+  tidy(islandShores, ['src/onnx/ffi/a.ts', "import { b } from './b.ts';\nimport koffi from 'koffi';\n"]);
+  tidy(islandShores, ['src/onnx/a.ts', "import { b } from './ffi/index.ts';\n"]);
+  untidy(islandShores, ['src/onnx/ffi/a.ts', "import { g } from '../graph.ts';\n"]);
+  untidy(islandShores, ['src/onnx/ffi/a.ts', "import type { l } from '../../lib/logger.ts';\n"]);
+});
 
 test('a room may import from itself and from the rooms that the table gives it', () => {
   tidy(
