@@ -168,6 +168,7 @@ export class Daemon {
         entry,
         model_dir: model.dir ?? shippedModel(),
         engine: {
+          backend: engine.backend,
           threads: engine.threads,
           prefill_chunk_tokens: engine.prefill_chunk_tokens,
           context_length_max: engine.context_length_max,
@@ -179,7 +180,12 @@ export class Daemon {
       {
         ready: (info) => {
           this.#log.info(
-            { model: info.model.id, load_ms: Math.round(info.load_ms), threads: info.engine.threads },
+            {
+              model: info.model.id,
+              load_ms: Math.round(info.load_ms),
+              backend: info.engine.backend,
+              threads: info.engine.threads,
+            },
             'engine ready',
           );
           this.#presence.condition('engine', null);

@@ -40,6 +40,7 @@ export async function evaluate(
   { threads, max_tokens, onProgress }: EvaluateOptions,
 ): Promise<Evaluation> {
   const engine = await openEngine(modelDir, {
+    backend: 'auto',
     threads,
     prefill_chunk_tokens: 128,
     context_length_max: 4096,

@@ -105,8 +105,12 @@ export const configSchema = z.strictObject({
       .describe('false lets unsigned models pass; a wrong signature never does. Default: true with a key.'),
   }).refine(...together('require_signature', 'public_key_file')),
   engine: section({
+    backend: z
+      .enum(['auto', 'native', 'node'])
+      .default('auto')
+      .describe('native calls ONNX Runtime without copies; node is slower; auto: native where it can be.'),
     threads: z.int().min(0).max(64).default(0).describe('0 lets the engine choose.'),
-    prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of cancellation.'),
+    prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of progress.'),
     context_length_max: z
       .int()
       .min(16)

@@ -27,7 +27,15 @@ export interface Info {
     profile: string;
   };
   /** Null until the engine is ready. */
-  engine: { name: string; version: string; threads: number; load_ms: number } | null;
+  engine: {
+    name: string;
+    version: string;
+    backend: string;
+    backend_reason: string | null;
+    threads: number;
+    spin_us: number;
+    load_ms: number;
+  } | null;
   model: {
     id: string;
     sha256: string;

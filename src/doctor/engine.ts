@@ -29,6 +29,7 @@ export async function runEngine(config: Config, entry: string, modelDir: string)
       entry,
       model_dir: modelDir,
       engine: {
+        backend: config.engine.backend,
         threads: config.engine.threads,
         prefill_chunk_tokens: config.engine.prefill_chunk_tokens,
         context_length_max: config.engine.context_length_max,

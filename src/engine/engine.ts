@@ -3,7 +3,9 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
-import { type OpenedDecoder, openDecoder, runtimeVersion } from '../onnx/runtime.ts';
+import type { Decoder } from '../onnx/decoder.ts';
+import { type OpenedDecoder, openRuntime, type Runtime } from '../onnx/runtime.ts';
+import type { Compute } from '../onnx/session-options.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 
 /** A loaded model that answers requests, one at a time. */
@@ -18,7 +20,7 @@ export interface Engine {
 /**
  * Loads a model directory into this process.
  *
- * @throws {SlmdError<ModelErrorCode>} naming the file
+ * @throws {SlmdError<ModelErrorCode | 'engine_failed'>} naming the file, or the setting that cannot be met
  */
 export async function openEngine(
   modelDir: string,
@@ -28,7 +30,8 @@ export async function openEngine(
   const started = monotonicMs();
   const directory = await readModelDirectory(modelDir, trust);
   const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
-  const { decoder, threads } = await open(directory, options.threads, contextLength);
+  const runtime = openRuntime(options.backend);
+  const { decoder, compute } = await open(runtime, directory, options.threads, contextLength);
   try {
     await checkFirstRun(decoder, directory);
   } catch (thrown) {
@@ -42,7 +45,7 @@ export async function openEngine(
     maxTokensDefault: options.max_tokens_default,
   };
   return {
-    info: describe(directory, contextLength, threads, monotonicMs() - started),
+    info: describe(directory, contextLength, describeRuntime(runtime, compute), monotonicMs() - started),
     generate: (request, events = {}, signal = new AbortController().signal) =>
       generate(model, request, events, signal),
     close: () => decoder.dispose(),
@@ -50,19 +53,20 @@ export async function openEngine(
 }
 
 async function open(
+  runtime: Runtime,
   directory: ModelDirectory,
   threads: number,
   contextLength: number,
 ): Promise<OpenedDecoder> {
   try {
-    return await openDecoder(directory.graphPath, { threads, contextLength });
+    return await runtime.openDecoder(directory.graphPath, { threads, contextLength });
   } catch (thrown) {
     throw unusable(directory, messageOf(thrown));
   }
 }
 
 /** A graph can load and still compute nonsense: the first answer is looked at before anybody asks. */
-async function checkFirstRun(decoder: OpenedDecoder['decoder'], directory: ModelDirectory): Promise<void> {
+async function checkFirstRun(decoder: Decoder, directory: ModelDirectory): Promise<void> {
   const { vocabulary_size } = directory.manifest.geometry;
   if (decoder.vocabularySize !== vocabulary_size) {
     throw unusable(
@@ -77,14 +81,21 @@ async function checkFirstRun(decoder: OpenedDecoder['decoder'], directory: Model
   decoder.reset();
 }
 
+function describeRuntime(
+  { name, version, backend, fallbackReason }: Runtime,
+  { threads, spinUs }: Compute,
+): EngineInfo['engine'] {
+  return { name, version, backend, backend_reason: fallbackReason, threads, spin_us: spinUs };
+}
+
 function describe(
   { manifest, sha256 }: ModelDirectory,
   contextLength: number,
-  threads: number,
+  engine: EngineInfo['engine'],
   loadMs: number,
 ): EngineInfo {
   return {
-    engine: { ...runtimeVersion(), threads },
+    engine,
     model: {
       id: manifest.id,
       sha256,

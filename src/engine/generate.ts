@@ -1,6 +1,5 @@
 /** The story of one generation: render → tokenize → prefill in chunks → decode → stop → done. */
 
-import { setImmediate } from 'node:timers/promises';
 import type { DoneMessage, FinishReason, GenerateMessage, Stamps } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
@@ -33,7 +32,7 @@ export interface GenerationEvents {
  *
  * `completion_tokens` counts every token that the model chose, the one that ended the answer included.
  *
- * @param signal ends the generation within one prefill chunk or one token, with reason `cancelled`
+ * @param signal ends the generation, a run under way included, with reason `cancelled`
  * @throws {SlmdError} `prompt_too_long`, `invalid_request`, or `engine_failed` when the model cannot be run
  */
 export async function generate(
@@ -143,21 +142,19 @@ async function decode(
   }
 }
 
-/**
- * The logits after these tokens; undefined when the generation was cancelled.
- *
- * A run holds the thread until it is over. The turn of the event loop before it lets a cancel in.
- */
+/** The logits after these tokens; undefined when the generation was cancelled, a run under way included. */
 async function nextLogits(
   decoder: Decoder,
   ids: readonly number[],
   signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
-  await setImmediate();
   if (signal.aborted) return undefined;
   try {
-    return await decoder.forward(ids);
+    const logits = await decoder.forward(ids, signal);
+    // A cancel may come when the run is over and before its end has reached us.
+    return signal.aborted ? undefined : logits;
   } catch (thrown) {
+    if (signal.aborted) return undefined;
     throw new SlmdError('engine_failed', `the model could not be run: ${messageOf(thrown)}`, {
       cause: thrown,
     });

@@ -41,6 +41,9 @@ async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
   loading = true;
   try {
     engine = await openEngine(model_dir, options, trust ?? null);
+    const { backend_reason } = engine.info.engine;
+    if (backend_reason !== null)
+      console.error(`slmd engine: slower than it could be, without the native backend: ${backend_reason}`);
     send({ type: 'ready', info: engine.info });
   } catch (thrown) {
     const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';

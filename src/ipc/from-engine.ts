@@ -8,7 +8,14 @@ const schema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('ready'),
     info: z.object({
-      engine: z.object({ name: z.string(), version: z.string(), threads: z.int() }),
+      engine: z.object({
+        name: z.string(),
+        version: z.string(),
+        backend: z.string(),
+        backend_reason: z.string().nullable(),
+        threads: z.int(),
+        spin_us: z.int(),
+      }),
       model: z.object({
         id: z.string(),
         sha256: z.string(),

@@ -41,9 +41,11 @@ export interface Trust {
 }
 
 export interface EngineOptions {
+  /** How ONNX Runtime is called; `auto` is `native` where that can be, else `node`. */
+  backend: 'auto' | 'native' | 'node';
   /** Threads that ONNX Runtime computes with; 0 lets the engine choose. */
   threads: number;
-  /** Tokens per prefill run: the grain of cancellation and of progress. */
+  /** Tokens per prefill run: the grain of progress. */
   prefill_chunk_tokens: number;
   /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */
   context_length_max: number;
@@ -62,7 +64,7 @@ export interface GenerateMessage {
   stop: string[];
 }
 
-/** Ends a generation within one prefill chunk or one token; it answers `done` with `cancelled`. */
+/** Ends a generation at the next operator of the graph that is running; it answers `done` with `cancelled`. */
 export interface CancelMessage {
   type: 'cancel';
   key: number;
@@ -70,7 +72,16 @@ export interface CancelMessage {
 
 /** What an engine is, as it appears in the device's `info`. */
 export interface EngineInfo {
-  engine: { name: string; version: string; threads: number };
+  engine: {
+    name: string;
+    version: string;
+    backend: string;
+    /** Why it is not the faster backend, where that was wanted. */
+    backend_reason: string | null;
+    threads: number;
+    /** How long a thread without work looks for more before it sleeps. */
+    spin_us: number;
+  };
   model: ModelInfo;
   load_ms: number;
 }

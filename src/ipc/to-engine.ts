@@ -14,6 +14,7 @@ const load = z.object({
   type: z.literal('load'),
   model_dir: z.string().min(1),
   options: z.object({
+    backend: z.enum(['auto', 'native', 'node']),
     threads: z.int().nonnegative(),
     prefill_chunk_tokens: count,
     context_length_max: count,

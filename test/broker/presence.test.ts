@@ -29,7 +29,15 @@ onEachBroker('a device says what it is', (kind) => {
     assert.deepEqual([info.device, info.protocol], ['kitchen', kind.spoken]);
     assert.match(info.version, /^\d+\.\d+\.\d+/);
     assert.deepEqual(info.model, fakeModel);
-    assert.deepEqual(info.engine, { name: 'fake', version: '1', threads: 2, load_ms: 2 });
+    assert.deepEqual(info.engine, {
+      name: 'fake',
+      version: '1',
+      backend: 'fake',
+      backend_reason: null,
+      threads: 2,
+      spin_us: 0,
+      load_ms: 2,
+    });
     assert.deepEqual(Object.keys(info.limits), [
       'payload_bytes_max',
       'queue_depth_max',

@@ -111,7 +111,13 @@ describe('an engine process with a model', () => {
       {
         type: 'load',
         model_dir: dir,
-        options: { threads: 1, prefill_chunk_tokens: 8, context_length_max: 8, max_tokens_default: null },
+        options: {
+          backend: 'auto',
+          threads: 1,
+          prefill_chunk_tokens: 8,
+          context_length_max: 8,
+          max_tokens_default: null,
+        },
       },
     ];
     for (const message of garbage) engine.send(message);

@@ -58,7 +58,14 @@ test('a good model is described by its manifest and bounded by the options', asy
     context_length: 100,
     parameters,
   });
-  assert.deepEqual(engine.info.engine, { name: 'onnxruntime', version: '1.30.0', threads: 1 });
+  assert.deepEqual(engine.info.engine, {
+    name: 'onnxruntime',
+    version: '1.30.0',
+    backend: 'native',
+    backend_reason: null,
+    threads: 1,
+    spin_us: 0,
+  });
   assert.ok(engine.info.load_ms > 0);
   await engine.close();
 });

@@ -102,7 +102,14 @@ function load({ model_dir, options }: LoadMessage): void {
 }
 
 function ready({ threads }: EngineOptions): FromEngine {
-  const engine = { name: 'fake', version: '1', threads: threads === 0 ? 1 : threads };
+  const engine = {
+    name: 'fake',
+    version: '1',
+    backend: 'fake',
+    backend_reason: null,
+    threads: threads === 0 ? 1 : threads,
+    spin_us: 0,
+  };
   return { type: 'ready', info: { engine, model: fakeModel, load_ms: 1.5 } };
 }
 

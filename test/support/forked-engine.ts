@@ -16,6 +16,7 @@ const entry = join(import.meta.dirname, '../../src/engine/main.ts');
 export const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 };
 
 export const engineOptions: EngineOptions = {
+  backend: 'auto',
   threads: 1,
   prefill_chunk_tokens: 32,
   context_length_max: 256,

@@ -7,6 +7,7 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
 /** The model that ships, in this process. */
 export function openShippedModel(): Promise<Engine> {
   return openEngine(shippedModel(), {
+    backend: 'auto',
     threads: 1,
     prefill_chunk_tokens: 128,
     context_length_max: 512,

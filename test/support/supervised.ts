@@ -29,7 +29,13 @@ export function supervised(t: TestContext, options: Partial<SupervisorOptions> =
     {
       entry: join(import.meta.dirname, 'fake-engine.ts'),
       model_dir: 'any',
-      engine: { threads: 0, prefill_chunk_tokens: 32, context_length_max: 512, max_tokens_default: null },
+      engine: {
+        backend: 'auto',
+        threads: 0,
+        prefill_chunk_tokens: 32,
+        context_length_max: 512,
+        max_tokens_default: null,
+      },
       stall_ms: 20_000,
       restart: { min_ms: 10, max_ms: 40 },
       ...options,

@@ -1,0 +1,55 @@
+import type { InferenceSession } from 'onnxruntime-common';
+
+/** One cached tensor, [batch, heads, tokens, headSize], as it goes in and as it comes out. */
+export interface CacheEntry {
+  input: string;
+  output: string;
+  heads: number;
+  headSize: number;
+}
+
+/** What `src/model/README.md` describes, found in a graph. */
+export interface GraphInterface {
+  cache: readonly CacheEntry[];
+  vocabularySize: number;
+  /** Whether `logits` has every position of a run; else the last alone. */
+  allLogits: boolean;
+}
+
+const tokenInputs = ['input_ids', 'seqlens_k', 'total_sequence_length'];
+
+type ValueMetadata = InferenceSession.ValueMetadata;
+
+/** @throws naming what the graph has that the engine does not know, or has not and should */
+export function readInterface(
+  inputs: readonly ValueMetadata[],
+  outputs: readonly ValueMetadata[],
+): GraphInterface {
+  const cache = inputs
+    .filter(({ name }) => !tokenInputs.includes(name))
+    .map((input) => cacheEntry(input, outputs));
+  const missing = tokenInputs.find((name) => !inputs.some((input) => input.name === name));
+  if (missing !== undefined) throw new Error(`the graph has no input ${missing}`);
+  const logits = outputs.find(({ name }) => name === 'logits');
+  const [, positions, vocabularySize] = logits?.isTensor ? logits.shape : [];
+  if (typeof vocabularySize !== 'number')
+    throw new Error('the graph has no output logits of a fixed vocabulary');
+  return { cache, vocabularySize, allLogits: positions !== 1 };
+}
+
+/** A `past_key_values.*` input with its `present.*` output. */
+function cacheEntry(input: ValueMetadata, outputs: readonly ValueMetadata[]): CacheEntry {
+  const [, layer] = /^past_key_values\.(.+)$/.exec(input.name) ?? [];
+  const output = `present.${layer}`;
+  if (layer === undefined || !outputs.some(({ name }) => name === output))
+    throw new Error(`the graph has an input that the engine does not know: ${input.name}`);
+  const [, heads, , headSize] = input.isTensor ? input.shape : [];
+  if (
+    !input.isTensor ||
+    input.type !== 'float32' ||
+    typeof heads !== 'number' ||
+    typeof headSize !== 'number'
+  )
+    throw new Error(`the graph's ${input.name} is not float32 [batch, heads, tokens, head size]`);
+  return { input: input.name, output, heads, headSize };
+}
