@@ -180,12 +180,7 @@ export class Daemon {
       {
         ready: (info) => {
           this.#log.info(
-            {
-              model: info.model.id,
-              load_ms: Math.round(info.load_ms),
-              backend: info.engine.backend,
-              threads: info.engine.threads,
-            },
+            { model: info.model.id, ...info.engine, load_ms: Math.round(info.load_ms) },
             'engine ready',
           );
           this.#presence.condition('engine', null);

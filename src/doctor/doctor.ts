@@ -80,6 +80,8 @@ async function* modelFindings(
       'model',
       `${model.id} (${model.quantization}) loads in ${Math.round(load_ms)} ms, ${engine.threads} threads`,
     );
+    if (engine.backend_reason !== null)
+      yield note('model', `slower than it could be, without the native backend: ${engine.backend_reason}`);
     yield* speedFindings({ ...speed, tokens_per_second, throttled: board.health().throttled });
   } catch (error) {
     if (!(error instanceof SlmdError)) throw error;
