@@ -2,6 +2,7 @@ import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildUsage, modelBuild } from './model-build.ts';
 import { evalUsage, modelEval } from './model-eval.ts';
 import { inspectUsage, modelInspect } from './model-inspect.ts';
+import { modelPull, pullUsage } from './model-pull.ts';
 import { keygenUsage, modelKeygen, modelSign, signUsage } from './model-sign.ts';
 import { listUsage, modelList, modelRemove, removeUsage } from './model-store.ts';
 import { modelVerify, verifyUsage } from './model-verify.ts';
@@ -13,6 +14,7 @@ interface Subcommand {
 }
 
 const commands: Record<string, Subcommand> = {
+  pull: { run: modelPull, usage: pullUsage, summary: 'downloads a model to the store' },
   build: { run: modelBuild, usage: buildUsage, summary: 'turns a safetensors checkpoint into a model' },
   list: { run: modelList, usage: listUsage, summary: 'the models of the store' },
   inspect: { run: modelInspect, usage: inspectUsage, summary: 'what a model is, and what to do with it' },
