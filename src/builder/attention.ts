@@ -20,7 +20,7 @@ export async function attend(
   const { attention, hiddenSize } = architecture;
   const name = `layer.${layer}.attention`;
   const parts = qkvParts(layer, attention);
-  const packed = await linear(blocks, `${name}.qkv`, parts, hiddenSize, input, attention.bias.qkv);
+  const packed = await linear(blocks, layer, `${name}.qkv`, parts, hiddenSize, input, attention.bias.qkv);
   const { past, present } = cache(graph, layer, architecture);
   const inside = rotation.positions === null;
   const whole = inside && !attention.headNorms;

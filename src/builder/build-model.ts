@@ -79,7 +79,7 @@ function describe(
   plan: BuildPlan,
   facts: Pick<Manifest, 'parameters' | 'eos_token_ids' | 'files'>,
 ): Manifest {
-  const { format, headFormat, accuracyLevel } = plan;
+  const { format, int8Layers, headFormat, accuracyLevel } = plan;
   const bits = format === 'float32' ? 32 : format.bits;
   return {
     format: 1,
@@ -87,6 +87,7 @@ function describe(
     source: { architecture: architecture.name },
     quantization: {
       bits,
+      ...(int8Layers.length === 0 ? {} : { int8_layers: [...int8Layers] }),
       head_bits: headFormat === 'float32' ? 32 : headFormat.bits,
       block_size: format === 'float32' ? null : format.blockSize,
       accuracy_level: format === 'float32' ? null : accuracyLevel,

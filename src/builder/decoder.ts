@@ -10,8 +10,8 @@ import { type Rotation, rotations } from './rotation.ts';
 import type { StoredMatrix, WeightFormat, WeightStore } from './weights.ts';
 
 export interface DecoderOptions {
-  /** Format of the layers' matrices. */
-  format: WeightFormat;
+  /** Format of each layer's matrices. */
+  layerFormats: readonly WeightFormat[];
   /** Format of the head, and of the embedding where they are one matrix. */
   headFormat: WeightFormat;
   /** Format of an embedding that is not the head. */
@@ -33,7 +33,7 @@ export async function buildDecoder(
   architecture: Architecture,
   options: DecoderOptions,
 ): Promise<void> {
-  const blocks: Blocks = { graph, weights, architecture, options, format: options.format };
+  const blocks: Blocks = { graph, weights, architecture, options };
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   graph.input('seqlens_k', 'int32', ['batch']);
   graph.input('total_sequence_length', 'int32', [1]);
@@ -98,7 +98,15 @@ async function attentionOutput(blocks: Blocks, layer: number, attended: string):
   const { heads, headSize, bias } = attention;
   const tensor = `model.layers.${layer}.self_attn.o_proj`;
   const parts = [{ tensor, rows: hiddenSize, times: factors.residual }];
-  return linear(blocks, `layer.${layer}.attention.out`, parts, heads * headSize, attended, bias.output);
+  return linear(
+    blocks,
+    layer,
+    `layer.${layer}.attention.out`,
+    parts,
+    heads * headSize,
+    attended,
+    bias.output,
+  );
 }
 
 /** Some families norm what a block gives before it is added. */

@@ -89,12 +89,13 @@ interface ExpertMatrices {
 
 /** One expert's part of the tensors in which the checkpoint keeps all of them. */
 async function expertMatrices(
-  { weights, architecture, format }: Blocks,
+  { weights, architecture, options }: Blocks,
   { size, experts }: ExpertMlp,
   layer: number,
   expert: number,
 ): Promise<ExpertMatrices> {
   const { hiddenSize, factors } = architecture;
+  const format = options.layerFormats[layer]!;
   const source = `model.layers.${layer}.block_sparse_moe`;
   const name = `layer.${layer}.experts.${expert}`;
   const widening = {

@@ -2,7 +2,7 @@ import type { GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { project } from './matrix-nodes.ts';
-import type { MatrixPart, WeightFormat, WeightStore } from './weights.ts';
+import type { MatrixPart, WeightStore } from './weights.ts';
 
 /** What every block of a decoder works with. */
 export interface Blocks {
@@ -10,17 +10,16 @@ export interface Blocks {
   weights: WeightStore;
   architecture: Architecture;
   options: DecoderOptions;
-  /** Of the matrices of the layer at hand. */
-  format: WeightFormat;
 }
 
 /**
- * Linear layers that share an input, as one matrix: input [B, S, columns] → [B, S, sum of rows].
+ * Linear maps of a layer that share an input, as one matrix: input [B, S, columns] → [B, S, sum of rows].
  *
- * @param parts the layers' modules, each with a `weight` and, if `hasBias`, a `bias`
+ * @param parts the maps' modules, each with a `weight` and, if `hasBias`, a `bias`
  */
 export async function linear(
-  { graph, weights, options, format }: Blocks,
+  { graph, weights, options }: Blocks,
+  layer: number,
   name: string,
   parts: readonly MatrixPart[],
   columns: number,
@@ -28,7 +27,7 @@ export async function linear(
   hasBias: boolean,
 ): Promise<string> {
   const matrixParts = parts.map((part) => ({ ...part, tensor: `${part.tensor}.weight` }));
-  const matrix = await weights.matrix(name, matrixParts, columns, format);
+  const matrix = await weights.matrix(name, matrixParts, columns, options.layerFormats[layer]!);
   const bias = hasBias ? await joinedBias(weights, parts, matrix.rows) : undefined;
   return project(graph, input, matrix, `${name}.output`, options.accuracyLevel, bias);
 }

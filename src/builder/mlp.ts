@@ -22,14 +22,14 @@ export async function gatedMlp(
       shape: [2 * size, hiddenSize],
       from: part === 'gate' ? 0 : size,
     };
-    return linear(blocks, `${name}.${part}`, [joined ? shared : own], hiddenSize, input, bias);
+    return linear(blocks, layer, `${name}.${part}`, [joined ? shared : own], hiddenSize, input, bias);
   };
   const gate = await widen('gate');
   const up = await widen('up');
   const activated = activate(graph, activation, gate, name);
   const gated = graph.node('Mul', [activated, up], `${name}.gated`);
   const parts = [{ tensor: `${source}.down_proj`, rows: hiddenSize, times: factors.residual }];
-  return linear(blocks, `${name}.down`, parts, size, gated, bias);
+  return linear(blocks, layer, `${name}.down`, parts, size, gated, bias);
 }
 
 export function activate(graph: GraphBuilder, activation: Activation, input: string, name: string): string {

@@ -2,6 +2,7 @@ import { modelIdPattern } from '../model/manifest.ts';
 import type { Architecture } from './architecture.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { BuildError } from './errors.ts';
+import type { ScaleSearch } from './quantize.ts';
 import type { WeightFormat } from './weights.ts';
 
 export interface BuildOptions {
@@ -11,6 +12,10 @@ export interface BuildOptions {
   quantization?: 'int4' | 'int8' | 'float32';
   /** Weights that share a scale; larger is smaller and faster, smaller is more exact. Default 32. */
   blockSize?: 32 | 64 | 128;
+  /** Layers (0 is the first) whose matrices get eight bits in a model that has four. */
+  int8Layers?: readonly number[];
+  /** How scales are found: `search` (default) for the smallest error, `nearest` for a quick build. */
+  scales?: ScaleSearch;
   /** Bits of the head (and of an embedding tied to it) where they should differ from the layers'. */
   headBits?: 4 | 8;
   /** Of MatMulNBits: 4 (default) computes with activations rounded to int8, 0 in float32. */
@@ -34,6 +39,10 @@ export interface BuildProgress {
 
 export interface BuildPlan extends DecoderOptions {
   id: string;
+  /** Format of all layers but `int8Layers`. */
+  format: WeightFormat;
+  /** In order, each once; empty where all layers are alike. */
+  int8Layers: readonly number[];
 }
 
 /**
@@ -52,21 +61,26 @@ export function planBuild(
   options: BuildOptions,
 ): BuildPlan {
   const { quantization = 'int4', blockSize = 32, accuracyLevel = 4, logits = 'last' } = options;
+  const { scales = 'search' } = options;
   check('quantization', quantization, ['int4', 'int8', 'float32']);
   check('blockSize', blockSize, [32, 64, 128]);
   check('accuracyLevel', accuracyLevel, [0, 1, 4]);
   check('logits', logits, ['last', 'all']);
+  check('scales', scales, ['search', 'nearest']);
   const bits = quantization === 'int8' ? 8 : 4;
   const { headBits = bits } = options;
   check('headBits', headBits, [4, 8]);
+  const int8Layers = bits === 4 ? layersOf(architecture, options.int8Layers ?? []) : [];
   const id = options.id ?? `${slug(checkpointName)}-${quantization}`;
   if (!modelIdPattern.test(id))
     throw new BuildError('option_invalid', `id ${id} does not match ${modelIdPattern}`);
   const format = (width: 4 | 8): WeightFormat =>
-    quantization === 'float32' ? 'float32' : { bits: width, blockSize };
+    quantization === 'float32' ? 'float32' : { bits: width, blockSize, scales };
   return {
     id,
     format: format(bits),
+    int8Layers,
+    layerFormats: architecture.layers.map((_, layer) => format(int8Layers.includes(layer) ? 8 : bits)),
     headFormat: format(headBits),
     embeddingFormat: format(embeddingBits),
     accuracyLevel,
@@ -79,6 +93,17 @@ function check(name: string, value: unknown, allowed: readonly unknown[]): void 
   if (!allowed.includes(value)) {
     throw new BuildError('option_invalid', `${name} is ${value}; it can be ${allowed.join(', ')}`);
   }
+}
+
+function layersOf({ layers }: Architecture, wanted: readonly number[]): number[] {
+  for (const layer of wanted) {
+    if (layers[layer] !== undefined) continue;
+    throw new BuildError(
+      'option_invalid',
+      `int8Layers names layer ${layer}; the model has 0 to ${layers.length - 1}`,
+    );
+  }
+  return [...new Set(wanted)].sort((a, b) => a - b);
 }
 
 function contextLength({ contextLengthMax }: Architecture, wanted: number | undefined): number {

@@ -13,6 +13,8 @@ Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (den
   --out <dir>            where to; must not exist
   --quantization <q>     int4 (default), int8 or float32
   --block-size <n>       weights that share a scale: 32 (default), 64 or 128
+  --int8-layers <list>   layers that get eight bits in an int4 model, such as 0,1,23
+  --scales <how>         search (default) for the smallest error, or nearest, which is quicker
   --head-bits <n>        4 or 8, where the head should differ from the layers
   --accuracy-level <n>   4 (default) computes with int8 activations, 0 in float32
   --context-length <n>   tokens of prompt plus completion (default: what the model was trained for)
@@ -28,6 +30,8 @@ export async function modelBuild(args: string[]): Promise<void> {
       out: { type: 'string' },
       quantization: { type: 'string' },
       'block-size': { type: 'string' },
+      'int8-layers': { type: 'string' },
+      scales: { type: 'string' },
       'head-bits': { type: 'string' },
       'accuracy-level': { type: 'string' },
       'context-length': { type: 'string' },
@@ -48,6 +52,8 @@ export async function modelBuild(args: string[]): Promise<void> {
   const options = {
     ...given('quantization', values.quantization),
     ...given('blockSize', number(values['block-size'])),
+    ...given('int8Layers', values['int8-layers']?.split(',').map(Number)),
+    ...given('scales', values.scales),
     ...given('headBits', number(values['head-bits'])),
     ...given('accuracyLevel', number(values['accuracy-level'])),
     ...given('contextLength', number(values['context-length'])),
@@ -70,7 +76,7 @@ export async function modelBuild(args: string[]): Promise<void> {
   }
 }
 
-function given(name: string, value: string | number | undefined): object {
+function given(name: string, value: string | number | number[] | undefined): object {
   return value === undefined ? {} : { [name]: value };
 }
 

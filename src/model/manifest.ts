@@ -24,6 +24,8 @@ export const manifestSchema = z.object({
   quantization: z.object({
     /** Bits per weight of the layers; 32 is float32, and has neither blocks nor levels. */
     bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
+    /** Layers with eight bits in a model of four; absent if none. */
+    int8_layers: z.array(z.number().int().nonnegative()).optional(),
     /** Bits per weight of the head. */
     head_bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
     /** Weights that share a scale. */
@@ -51,9 +53,11 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>;
 
-/** For people: `int4 b32`, `int8 b64`, `float32`. */
-export function quantizationName({ bits, block_size }: Manifest['quantization']): string {
-  return bits === 32 ? 'float32' : `int${bits} b${block_size}`;
+/** For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `float32`. */
+export function quantizationName({ bits, block_size, int8_layers }: Manifest['quantization']): string {
+  if (bits === 32) return 'float32';
+  const mixed = int8_layers === undefined ? '' : ` with ${int8_layers.length} int8 layers`;
+  return `int${bits} b${block_size}${mixed}`;
 }
 
 /** The bytes of a manifest: the same content always gives the same text. */

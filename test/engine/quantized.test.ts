@@ -14,7 +14,7 @@ const ids = [7, 101, 32, 200, 255, 0, 64, 64, 99, 18, 230, 31, 5, 77, 143, 12, 2
 
 /** What weights become when they are quantized and read back as `src/model/README.md` says. */
 function readBack(values: Float32Array, columns: number, bits: 4 | 8, blockSize: number): Float32Array {
-  const format = { bits, blockSize };
+  const format = { bits, blockSize, scales: 'search' } as const;
   const rows = values.length / columns;
   const width = blocksPerRow(columns, format) * blockSize;
   const data = new Uint8Array(rows * rowBytes(columns, format));
@@ -38,6 +38,10 @@ const families = [
   'granite',
   'granite_moe',
 ] as const satisfies (keyof typeof tinyVariants)[];
+
+function residualFactorOf({ config }: TinyCheckpointOptions): number {
+  return (config?.residual_multiplier as number | undefined) ?? 1;
+}
 
 async function logitsOf(checkpoint: TinyCheckpointOptions, build: BuildOptions): Promise<Float32Array> {
   const parent = mkdtempSync(join(tmpdir(), 'slmd-quantized-'));
@@ -101,7 +105,15 @@ describe('a quantized build', () => {
       const transform = (tensor: string, values: Float32Array, columns: number) => {
         if (tensor.includes('router')) return values;
         const untied = tensor.includes('embed') && checkpoint.tied === false;
-        return readBack(values, columns, untied ? 8 : bits, 32);
+        // What a layer adds is multiplied into its weights before they are quantized.
+        const times = /o_proj|down_proj|output_linear/.test(tensor) ? residualFactorOf(checkpoint) : 1;
+        const kept = readBack(
+          values.map((value) => value * times),
+          columns,
+          untied ? 8 : bits,
+          32,
+        );
+        return kept.map((value) => value / times);
       };
 
       test(`of "${name}" in ${quantization} computes with the weights that quantization leaves`, async () => {

@@ -82,6 +82,20 @@ describe('a built model directory', () => {
     });
   }
 
+  test('keeps the layers that were named in eight bits, the others in four, and says which', async (t) => {
+    const { source, out } = tiny(t, { intermediateSize: 192 });
+    const bytesOf = async (int8Layers: number[]) => {
+      const manifest = await buildModel(source, out, { int8Layers, force: true });
+      return { ...manifest.quantization, bytes: manifest.files['model.onnx.data']!.bytes };
+    };
+    const none = await bytesOf([]);
+    const one = await bytesOf([1, 1]);
+    assert.ok(!('int8_layers' in none));
+    assert.deepEqual(one.int8_layers, [1]);
+    const more = (64 * 128 + 64 * 64 + 3 * 192 * 64) / 2;
+    assert.ok(Math.abs(one.bytes - none.bytes - more) < 5 * 4096, `${one.bytes - none.bytes} for ${more}`);
+  });
+
   test('keeps an untied embedding beside the head, in eight bits', async (t) => {
     const tied = tiny(t, { vocabularySize: 4096 });
     const untied = tiny(t, { vocabularySize: 4096, tied: false });
@@ -170,6 +184,9 @@ describe('a build that is refused or fails leaves nothing behind', () => {
       { quantization: 'int2' },
       { blockSize: 48 },
       { headBits: 16 },
+      { scales: 'best' },
+      { int8Layers: [2] },
+      { int8Layers: [0.5] },
       { accuracyLevel: 2 },
       { logits: 'none' },
       { contextLength: 257 },
