@@ -19,7 +19,7 @@ import { shippedModel } from '../src/lib/package-root.ts';
 import { readModelDirectory } from '../src/model/directory.ts';
 import { encodeConversation } from '../src/model/prompt.ts';
 import type { Decoder } from '../src/onnx/decoder.ts';
-import { openDecoder } from '../src/onnx/runtime.ts';
+import { openRuntime } from '../src/onnx/runtime.ts';
 import { heldOutSets } from './train/data/sets.ts';
 
 const textsMax = 150;
@@ -116,7 +116,11 @@ async function read(dir: string, texts: readonly Text[]): Promise<Reading> {
 }
 
 async function open(dir: string): Promise<Decoder> {
-  return (await openDecoder(join(dir, 'model.onnx'), { threads: 1, contextLength })).decoder;
+  const opened = await openRuntime('auto').openDecoder(join(dir, 'model.onnx'), {
+    threads: 1,
+    contextLength,
+  });
+  return opened.decoder;
 }
 
 function bestOf(logits: Float32Array): number {
