@@ -15,6 +15,7 @@ export interface EngineProcessEvents {
 
 /** Enough for a native stack's last words, not for a prompt's worth of output. */
 const stderrTailBytes = 4096;
+/** An engine that computes without a break does not hear SIGTERM; nobody is served meanwhile. */
 const killAfterMs = 3000;
 
 /** One engine process, from fork to exit. */
@@ -71,14 +72,10 @@ export class EngineProcess {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
-  kill(): void {
-    this.#child.kill('SIGKILL');
-  }
-
-  /** SIGTERM, then SIGKILL. */
+  /** SIGTERM, so that it can leave in good order; then SIGKILL, which even a process that is stopped hears. */
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill(), killAfterMs);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), killAfterMs);
     await this.#exited;
     clearTimeout(timer);
   }

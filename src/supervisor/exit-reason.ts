@@ -11,8 +11,11 @@ export interface ExitReason {
   detail: string;
 }
 
-/** A library's one line that says what was wrong; not a core dump. */
-const lastWordsMax = 200;
+/** Where an error stands that a runtime prints with its place; not a core dump. */
+const lastLines = 3;
+const lastWordsMax = 300;
+/** What a runtime prints after it has said what was wrong. */
+const noise = /^\s*(at .*|\^+|Node\.js v.*)?$/;
 
 const memoryWords = /heap out of memory|bad_alloc|Failed to allocate memory|Cannot allocate memory/i;
 
@@ -35,10 +38,20 @@ export function exitReason(
     return { code: 'out_of_memory', message, detail: message };
   }
   const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
-  const last = stderrTail.trim().split('\n').at(-1)?.trim() ?? '';
   const message = `the engine process ended with ${how}`;
-  const detail = last === '' ? message : `${message}: ${last.slice(0, lastWordsMax)}`;
+  const last = lastWords(stderrTail);
+  const detail = last === '' ? message : `${message}: ${last}`;
   return { code: 'engine_crashed', message: prompted ? message : detail, detail };
+}
+
+/** The last lines that say anything, as one line. */
+function lastWords(stderrTail: string): string {
+  const lines = stderrTail.split('\n').filter((line) => !noise.test(line));
+  const words = lines
+    .slice(-lastLines)
+    .map((line) => line.trim())
+    .join(' | ');
+  return words.slice(-lastWordsMax);
 }
 
 /** Processes that the kernel has killed for memory since boot; null where it does not say. */

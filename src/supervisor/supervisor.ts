@@ -42,7 +42,7 @@ interface Waiter {
   reject(error: SlmdError<ErrorCode>): void;
 }
 
-/** An engine that lived this long was a good one: the next restart waits little again. */
+/** An engine that answered, or lived this long, was a good one: the next restart waits little again. */
 const stableMs = 60_000;
 /** Whoever waits for an engine that ended this often without becoming ready is told so. */
 const failuresBeforeGivingUp = 3;
@@ -172,13 +172,16 @@ export class Supervisor {
       case 'load_failed':
         this.#loadFailure = message.message;
         this.#settleWaiters(new SlmdError('model_not_ready', message.message));
-        this.#process?.kill();
+        void this.#process?.stop();
         return;
     }
     if (message.key !== this.#attempt?.key) return;
     this.#progress();
     if (message.type === 'tokens') this.#attempt.onTokens(message.text);
-    if (message.type === 'done') this.#attempt.resolve(message);
+    if (message.type === 'done') {
+      this.#failures = 0;
+      this.#attempt.resolve(message);
+    }
     if (message.type === 'failed') this.#attempt.reject(new SlmdError(message.code, message.message));
   }
 
@@ -214,7 +217,7 @@ export class Supervisor {
     this.#disarm();
     this.#watchdog = setTimeout(() => {
       this.#stalled = true;
-      this.#process?.kill();
+      void this.#process?.stop();
     }, this.#options.stall_ms);
   }
 

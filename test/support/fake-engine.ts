@@ -9,7 +9,8 @@
  *   long <n>             an answer of n characters
  *   fail                 reports `engine_failed` and goes on
  *   garbage              sends what is no message and what nobody waits for, then answers `clean`
- *   hang                 gives no sign of life and hears no `cancel`
+ *   hang [<file>]        gives no sign of life and hears no `cancel`; with a file it does not hear SIGTERM
+ *                        either, but notes it there
  *   crash [exit]         kills itself before the first token; `exit` ends with exit code 7 instead
  *   crash late           the same after two tokens
  *   crash once <file>    the same unless the file exists; it is created first
@@ -70,7 +71,7 @@ const behaviours: Record<string, Behaviour> = {
   long: (job, rest) => long(job, Number.parseInt(rest, 10)),
   fail: ({ key }) => send({ type: 'failed', key, code: 'engine_failed', message: 'asked to fail' }),
   garbage,
-  hang: () => undefined,
+  hang,
   crash,
   blurt,
   oom,
@@ -191,6 +192,10 @@ async function crash(job: Job, rest: string): Promise<void> {
   if (how === 'once') writeFileSync(file, '');
   if (how === 'exit') process.exit(7);
   process.kill(process.pid, 'SIGKILL');
+}
+
+function hang(_job: Job, file: string): void {
+  if (file !== '') process.on('SIGTERM', () => writeFileSync(file, 'SIGTERM'));
 }
 
 /** Ends as a library does that quotes what it choked on. */

@@ -40,10 +40,27 @@ test('a process that says it has no memory has none', () => {
     );
 });
 
+test('the last words are what was wrong and where, not what a runtime prints around it', () => {
+  const printed = `/slmd/engine.js:7
+    throw new Error('no such file');
+    ^
+
+Error: no such file
+    at open (/slmd/engine.js:7:11)
+    at main (/slmd/engine.js:9:1)
+
+Node.js v24.0.0
+`;
+  const { detail } = exitReason({ code: 1, signal: null }, printed, noKills, false);
+  assert.ok(detail.endsWith(': no such file'));
+  assert.ok(detail.includes('engine.js:7') && !detail.includes('Node.js'), detail);
+});
+
 test('the reason is one line and ends with the last words of the process, at a bounded length', () => {
-  const { message } = exitReason({ code: 1, signal: null }, `first\n${'x'.repeat(4000)}\n\n`, noKills, false);
+  const tail = `first\n${'x'.repeat(4000)}\n\n`;
+  const { message } = exitReason({ code: 1, signal: null }, tail, noKills, false);
   assert.ok(!message.includes('\n') && !message.includes('first'));
-  assert.ok(message.endsWith('xxx') && message.length < 300);
+  assert.ok(message.endsWith('xxx') && message.length < 400);
 });
 
 test('once a process has a prompt its last words are for that requester, and not for the log', () => {

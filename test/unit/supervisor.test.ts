@@ -59,6 +59,39 @@ test('an engine without a sign of life is stopped, and its attempt has stalled',
   assert.equal(events.all.at(-1)?.code, 'engine_stalled');
 });
 
+test('an engine that stalls is asked to end before it is killed', async (t) => {
+  const { supervisor, ask, events } = supervised(t, { stall_ms: 1000 });
+  supervisor.start();
+  await events.find(({ type }) => type === 'ready', 'ready');
+  const { pid } = supervisor;
+  const file = join(temporaryDir(t), 'heard');
+  await assert.rejects(ask(`hang ${file}`), { code: 'engine_stalled' });
+  assert.equal(readFileSync(file, 'utf8'), 'SIGTERM');
+  assert.ok(!alive(pid));
+  assert.equal((await ask('echo x')).text, 'x');
+});
+
+test('an engine that is frozen is killed, and its attempt has stalled', async (t) => {
+  const { supervisor, ask, tokens, events } = supervised(t, { stall_ms: 1000 });
+  supervisor.start();
+  const running = assert.rejects(ask('slow 100000'), { code: 'engine_stalled' });
+  await tokens.find(() => true, 'a token');
+  process.kill(supervisor.pid ?? 0, 'SIGSTOP');
+  await running;
+  await events.atLeast(2, ({ type }) => type === 'ready', 'ready again');
+});
+
+test('after an answer the waits between restarts are short again', async (t) => {
+  const { supervisor, ask, events } = supervised(t, { restart: { min_ms: 10, max_ms: 10_000 } });
+  supervisor.start();
+  for (let i = 0; i < 4; i++) await assert.rejects(ask('crash'), { code: 'engine_crashed' });
+  await ask('echo x');
+  await assert.rejects(ask('crash'), { code: 'engine_crashed' });
+  const waits = events.all.flatMap(({ retryMs }) => (retryMs === undefined ? [] : [retryMs]));
+  assert.ok((waits[3] ?? 0) >= 40, `${waits}`);
+  assert.ok((waits[4] ?? 99) <= 10, `${waits}`);
+});
+
 test('a generation that is longer than the stall time but makes progress is left alone', async (t) => {
   const { supervisor, ask, events } = supervised(t, { stall_ms: 1000 });
   supervisor.start();
