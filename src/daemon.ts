@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config/schema.ts';
 import type { Origin } from './contract/compose.ts';
-import { discoveryOf } from './contract/home-assistant.ts';
 import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
 import { Delivery } from './delivery.ts';
@@ -12,19 +11,13 @@ import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
-import { type Connection, reasonCodes } from './mqtt/client.ts';
-import { brokerAccess } from './mqtt/connection-options.ts';
-import type { IncomingMessage } from './mqtt/inbox.ts';
-import { Link } from './mqtt/link.ts';
-import { Outbox } from './mqtt/outbox.ts';
-import { Presence } from './mqtt/presence.ts';
-import { Probe } from './mqtt/probe.ts';
 import { Admission } from './queue/admission.ts';
 import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
 import type { Board, BoardIdentity } from './telemetry/board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
+import { Uplink } from './uplink.ts';
 
 export interface DaemonParts {
   config: Config;
@@ -53,16 +46,10 @@ export class Daemon {
   readonly #supervisor: Supervisor;
   readonly #queue: RequestQueue;
   readonly #telemetry: Telemetry;
-  readonly #outbox: Outbox;
-  readonly #presence: Presence;
-  readonly #probe: Probe;
+  readonly #uplink: Uplink;
   readonly #journal: Journal;
   readonly #service: Service;
-  readonly #link: Link;
-  #connections = 0;
   #sweeping: NodeJS.Timeout | null = null;
-  /** What the broker of this connection has refused so far: each is said once. */
-  readonly #refusals = new Set<string>();
 
   constructor({ config, profile, board, log, engine_entry, storage = diskStorage }: DaemonParts) {
     this.#config = config;
@@ -77,12 +64,9 @@ export class Daemon {
       bytes_max: config.limits.queue_bytes_max,
     });
     this.#telemetry = this.#makeTelemetry();
-    this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
-    this.#presence = this.#makePresence();
-    this.#probe = new Probe(this.#topics.probe, this.#boot);
+    this.#uplink = this.#makeUplink();
     this.#journal = this.#makeJournal(storage);
     this.#service = this.#makeService();
-    this.#link = this.#makeLink();
   }
 
   /**
@@ -102,7 +86,7 @@ export class Daemon {
     this.#supervisor.start();
     this.#telemetry.start();
     this.#service.resume();
-    this.#link.start();
+    this.#uplink.start();
     this.#sweeping = setInterval(() => this.#service.sweep(), sweepMs);
   }
 
@@ -110,55 +94,15 @@ export class Daemon {
   async stop(): Promise<void> {
     if (this.#sweeping !== null) clearInterval(this.#sweeping);
     this.#log.info('slmd stops');
-    this.#presence.drain();
+    this.#uplink.presence.drain();
     const drained = this.#service.drain(this.#config.limits.drain_ms);
     await within(this.#config.limits.drain_ms + cancelMs, drained);
     // A generation that hears no cancel ends with its engine, and is answered too.
     await this.#supervisor.stop();
     await drained;
-    if (this.#link.connection !== null) await within(flushMs, this.#outbox.idle());
-    await within(flushMs, this.#presence.offline('stopped'));
-    await this.#link.stop();
+    await this.#uplink.stop();
     this.#telemetry.stop();
     await this.#journal.stop();
-  }
-
-  async #onUp(connection: Connection): Promise<void> {
-    const { prompt, cancel, ack, probe } = this.#topics;
-    const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
-    this.#log.info({ broker: this.#config.mqtt.url, protocol }, 'connected');
-    if (this.#connections++ > 0) this.#telemetry.counters.mqtt_reconnects++;
-    this.#refusals.clear();
-    this.#presence.condition('acl', null);
-    await connection.subscribe([probe, prompt, cancel, ack]);
-    await this.#presence.born(connection);
-    if (connection.connected) this.#outbox.use(connection);
-    const finding = await this.#probe.run(connection);
-    if (finding !== null) this.#log.error(finding);
-    this.#presence.condition('probe', finding);
-  }
-
-  #onMessage(message: IncomingMessage, acknowledge: () => void): void {
-    if (message.topic === this.#topics.probe) {
-      this.#probe.hear(message.payload);
-      acknowledge();
-    } else this.#service.handle(message, acknowledge);
-  }
-
-  #onRefused(topic: string, code: number): void {
-    // Where a topic ends with a request's id, that is for the log alone.
-    const known = Object.values(this.#topics).includes(topic);
-    const place = known ? topic : `${topic.split('/').slice(0, -1).join('/')}/…`;
-    const why =
-      code === reasonCodes.packetTooLarge
-        ? `the broker's packets are too small for ${place}: raise its limit`
-        : `the broker refuses publishing to ${place} (code ${code}): check its ACL`;
-    if (this.#refusals.has(why)) return;
-    this.#refusals.add(why);
-    this.#log.error({ topic, code }, 'the broker refuses a publish');
-    // Somebody else's topic that the ACL keeps from this device says nothing about the device.
-    if (topic.startsWith(`${this.#config.topic_prefix}/${this.#config.device}/`))
-      this.#presence.condition('acl', why);
   }
 
   #makeSupervisor(entry: string): Supervisor {
@@ -183,14 +127,14 @@ export class Daemon {
             { model: info.model.id, ...info.engine, load_ms: Math.round(info.load_ms) },
             'engine ready',
           );
-          this.#presence.condition('engine', null);
-          this.#presence.engineReady(true);
+          this.#uplink.presence.condition('engine', null);
+          this.#uplink.presence.engineReady(true);
         },
         down: (code, message, retryMs) => {
           this.#log.error({ code, retry_ms: Math.round(retryMs) }, message);
           this.#telemetry.counters.engine_restarts++;
-          this.#presence.condition('engine', message);
-          this.#presence.engineReady(false);
+          this.#uplink.presence.condition('engine', message);
+          this.#uplink.presence.engineReady(false);
         },
         garbage: () => this.#log.warn('the engine sent a message that is none'),
         said: (line) => this.#log.warn(line),
@@ -208,19 +152,19 @@ export class Daemon {
       board: this.#board,
       queue: () => ({ depth: this.#queue.depth, bytes: this.#queue.bytes, running: this.#queue.running }),
       enginePid: () => this.#supervisor.pid,
-      publish: (document) => this.#publishNow(this.#topics.telemetry, document, 0),
+      publish: (document) => this.#uplink.sendNow(this.#topics.telemetry, document, 0),
     });
   }
 
-  #makePresence(): Presence {
-    const { home_assistant } = this.#config;
-    return new Presence({
+  #makeUplink(): Uplink {
+    return new Uplink({
+      config: this.#config,
       topics: this.#topics,
       boot: this.#boot,
+      log: this.#log,
+      counters: this.#telemetry.counters,
       info: () => this.#info(),
-      extras: () =>
-        home_assistant.discovery ? [discoveryOf(this.#info(), this.#topics, home_assistant.prefix)] : [],
-      refused: (topic, code) => this.#onRefused(topic, code),
+      message: (message, acknowledge) => this.#service.handle(message, acknowledge),
     });
   }
 
@@ -238,11 +182,11 @@ export class Daemon {
           { code: (error as NodeJS.ErrnoException).code },
           'the journal cannot be written; prompts are refused until it can',
         );
-        this.#presence.condition('storage', `the journal cannot be written: ${error.message}`);
+        this.#uplink.presence.condition('storage', `the journal cannot be written: ${error.message}`);
       },
       recovered: () => {
         this.#log.info('the journal can be written again');
-        this.#presence.condition('storage', null);
+        this.#uplink.presence.condition('storage', null);
       },
     });
   }
@@ -259,7 +203,7 @@ export class Daemon {
       topics: this.#topics,
       journal: this.#journal,
       delivery: new Delivery({
-        post: { deliver: (parcel) => this.#outbox.push(parcel) },
+        post: this.#uplink,
         topics: this.#topics,
         result_retention_s: this.#config.journal.retention_s,
       }),
@@ -267,61 +211,14 @@ export class Daemon {
       supervisor: this.#supervisor,
       telemetry: this.#telemetry,
       post: {
-        deliver: (parcel) => this.#outbox.push(parcel),
-        event: (topic, event) => this.#publishNow(topic, event, 1),
-        tokens: (topic, batch) => this.#publishNow(topic, batch, 0),
+        deliver: (parcel) => this.#uplink.deliver(parcel),
+        event: (topic, event) => this.#uplink.sendNow(topic, event, 1),
+        tokens: (topic, batch) => this.#uplink.sendNow(topic, batch, 0),
       },
       log: this.#log,
       attempts_max: engine.attempts_max,
       origin: () => this.#origin(),
     });
-  }
-
-  #makeLink(): Link {
-    const { mqtt, device, limits } = this.#config;
-    return new Link(
-      {
-        protocol: mqtt.protocol,
-        reconnect: { min_ms: mqtt.reconnect_min_ms, max_ms: mqtt.reconnect_max_ms },
-        connection: {
-          ...brokerAccess(mqtt),
-          client_id: mqtt.client_id ?? `slmd-${device}`,
-          session_expiry_s: mqtt.session_expiry_s,
-          receive_maximum: mqtt.receive_maximum,
-          // Far more than a payload may have: a broker drops in silence what is above this bound.
-          packet_bytes_max: limits.payload_bytes_max + inboundSlackBytes,
-          will: {
-            topic: this.#topics.status,
-            payload: JSON.stringify(this.#presence.will),
-            delay_s: mqtt.will_delay_s,
-          },
-        },
-      },
-      {
-        message: (message, acknowledge) => this.#onMessage(message, acknowledge),
-        up: (connection) => this.#onUp(connection),
-        down: ({ code, message }, retryMs) => {
-          this.#presence.lost();
-          this.#outbox.use(null);
-          this.#log.warn({ code, retry_ms: Math.round(retryMs) }, message);
-        },
-      },
-    );
-  }
-
-  /** Now or never: what has no connection is dropped. */
-  #publishNow(topic: string, document: object, qos: 0 | 1): boolean {
-    const connection = this.#link.connection;
-    if (connection === null) return false;
-    // A connection that ends under way reports itself as down.
-    const publishing = connection.publish(topic, JSON.stringify(document), { qos });
-    void publishing.then(
-      (code) => {
-        if (code >= reasonCodes.failure) this.#onRefused(topic, code);
-      },
-      () => undefined,
-    );
-    return true;
   }
 
   #origin(): Origin {
@@ -342,9 +239,5 @@ export class Daemon {
 const sweepMs = 30_000;
 /** A full disk is looked at again after so long. */
 const storageRetry = { min_ms: 500, max_ms: 10_000 };
-/** What arrives too large is refused with a code, up to this much too large. */
-const inboundSlackBytes = 16_777_216;
 /** Longer than a prefill chunk takes on the slowest board. */
 const cancelMs = 2000;
-/** A goodbye must not wait for a broker that has stopped listening. */
-const flushMs = 3000;

@@ -67,6 +67,12 @@ export const configSchema = z.strictObject({
       .describe('Prompts under way at once: back-pressure on the broker.'),
     reconnect_min_ms: z.int().min(10).max(timerMaxMs).default(1000),
     reconnect_max_ms: z.int().min(10).max(timerMaxMs).default(60_000),
+    duplicate_wait_ms: z
+      .int()
+      .min(1000)
+      .max(timerMaxMs / 2)
+      .default(60_000)
+      .describe('Two devices with one name take turns of this length, and both say so.'),
     will_delay_s: z
       .int()
       .min(0)

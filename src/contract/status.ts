@@ -1,14 +1,35 @@
 /** Birth, will and what this device is (SLMD-STA, SLMD-INF). */
 
-export type DeviceState = 'starting' | 'ready' | 'degraded' | 'draining' | 'offline';
+import { z } from 'zod';
+
+const deviceStates = ['starting', 'ready', 'degraded', 'draining', 'offline'] as const;
+export type DeviceState = (typeof deviceStates)[number];
 
 /** Retained on the status topic; the will is the same document with `offline`. */
 export interface Status {
   state: DeviceState;
   /** A nonce per process: a reader ignores `offline` of a boot older than the one it knows. */
   boot: string;
+  /** Counts the connections of this boot from 1; the will of each has its number. */
+  birth: number;
   /** One line for a person, null where the state says it all. */
   why: string | null;
+}
+
+const statusSchema = z.object({
+  state: z.enum(deviceStates),
+  boot: z.string().regex(/^[0-9a-f]{12}$/),
+  birth: z.int().min(0),
+  why: z.string().nullable(),
+});
+
+/** Reads a status document; null for bytes that are none. */
+export function readStatus(payload: Buffer): Status | null {
+  try {
+    return statusSchema.safeParse(JSON.parse(payload.toString())).data ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** Retained on the info topic. */

@@ -37,6 +37,8 @@ export interface Counters {
   completion_tokens: number;
   engine_restarts: number;
   mqtt_reconnects: number;
+  /** How often another device with this one's name was noticed. */
+  duplicates_detected: number;
   token_batches_dropped: number;
 }
 

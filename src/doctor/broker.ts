@@ -21,6 +21,7 @@ const stepOf: Record<TroubleCode, Step> = {
   tls: 'tls',
   protocol: 'mqtt',
   closed: 'mqtt',
+  taken_over: 'mqtt',
   packet: 'mqtt',
   credentials: 'authentication',
   not_authorized: 'acl',

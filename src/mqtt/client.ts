@@ -4,7 +4,7 @@ import { generate } from 'mqtt-packet';
 import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
 import { incoming } from './incoming.ts';
-import { ConnectError, type Trouble, troubleOf } from './trouble.ts';
+import { ConnectError, disconnectTrouble, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
 export type ProtocolVersion = 5 | 4;
@@ -119,10 +119,7 @@ export class Connection {
       reject(new ConnectError(trouble, { cause: error }));
     });
     client.on('disconnect', (packet) => {
-      trouble ??= {
-        code: 'closed',
-        message: `${options.url} ended the connection with code ${packet.reasonCode}`,
-      };
+      trouble ??= disconnectTrouble(packet.reasonCode ?? 0, options.url);
     });
     client.on('close', () => {
       const ended: Trouble = trouble ?? { code: 'closed', message: `${options.url} closed the connection` };

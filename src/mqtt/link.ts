@@ -6,10 +6,19 @@ import type { IncomingMessage } from './inbox.ts';
 import { ConnectError, type Trouble } from './trouble.ts';
 
 export interface LinkOptions {
-  connection: ConnectionOptions;
+  /** Asked before each attempt. */
+  connection(): ConnectionOptions;
   /** `auto` speaks MQTT 5 first and falls back to 3.1.1. */
   protocol: 'auto' | '5.0' | '3.1.1';
-  reconnect: BackoffBounds;
+  /** How patient to be after a connection that ended so. */
+  reconnect(ended: Ended): BackoffBounds;
+}
+
+/** The end of a connection, or of the attempt to make one. */
+export interface Ended {
+  trouble: Trouble;
+  /** From CONNACK to the end; null where there was none. */
+  lasted_ms: number | null;
 }
 
 export interface LinkEvents {
@@ -40,6 +49,8 @@ export class Link {
   #openedAt: number | null = null;
   #stopping = new AbortController();
   #loop: Promise<void> = Promise.resolve();
+  /** Ends the pause before the next attempt, if there is one. */
+  #wake: () => void = () => undefined;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
@@ -58,8 +69,14 @@ export class Link {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#wake();
     await this.#connection?.close().catch(() => undefined);
     await this.#loop;
+  }
+
+  /** Tries again at once, where it pauses before the next attempt. */
+  wake(): void {
+    this.#wake();
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
@@ -68,11 +85,13 @@ export class Link {
       this.#openedAt = null;
       const trouble = await this.#connectOnce(speech, stopping);
       if (stopping.aborted) return;
-      if (this.#openedAt !== null && monotonicMs() - this.#openedAt > stableMs) failures = 0;
+      const lasted_ms = this.#openedAt === null ? null : monotonicMs() - this.#openedAt;
+      if (lasted_ms !== null && lasted_ms > stableMs) failures = 0;
+      const bounds = this.#options.reconnect({ trouble, lasted_ms });
       // Another version is tried at once: the broker is there, it only did not understand.
-      const retryMs = speech.changed() ? 0 : backoffMs(failures, this.#options.reconnect, Math.random());
+      const retryMs = speech.changed() ? 0 : backoffMs(failures, bounds, Math.random());
       this.#events.down(trouble, retryMs);
-      await pause(retryMs, stopping);
+      if (!stopping.aborted) await this.#pause(retryMs);
     }
   }
 
@@ -80,7 +99,7 @@ export class Link {
   async #connectOnce(speech: ProtocolChoice, stopping: AbortSignal): Promise<Trouble> {
     try {
       const connection = await Connection.open(
-        this.#options.connection,
+        this.#options.connection(),
         speech.version,
         this.#events.message,
         stopping,
@@ -99,6 +118,16 @@ export class Link {
     } finally {
       this.#connection = null;
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
 
@@ -134,17 +163,4 @@ export class ProtocolChoice {
     this.#changed = false;
     return changed;
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-  });
 }

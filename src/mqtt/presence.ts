@@ -28,23 +28,24 @@ export class Presence {
   #connection: Connection | null = null;
   #sending: Promise<void> = Promise.resolve();
   #published = '';
+  #births = 0;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
   }
 
   get status(): Status {
-    const { boot } = this.#options;
+    const named = { boot: this.#options.boot, birth: this.#births };
     const whys = [...this.#conditions.values()];
-    if (this.#draining) return { state: 'draining', boot, why: 'the device is stopping' };
-    if (whys.length > 0) return { state: 'degraded', boot, why: whys.join('; ') };
-    if (!this.#engineReady) return { state: 'starting', boot, why: 'the model is loading' };
-    return { state: 'ready', boot, why: null };
+    if (this.#draining) return { state: 'draining', ...named, why: 'the device is stopping' };
+    if (whys.length > 0) return { state: 'degraded', ...named, why: whys.join('; ') };
+    if (!this.#engineReady) return { state: 'starting', ...named, why: 'the model is loading' };
+    return { state: 'ready', ...named, why: null };
   }
 
-  /** The will: what the broker says for a device that has vanished. */
+  /** The will of the next connection: what the broker says for a device that has vanished. */
   get will(): Status {
-    return { state: 'offline', boot: this.#options.boot, why: 'connection lost' };
+    return { state: 'offline', boot: this.#options.boot, birth: this.#births + 1, why: 'connection lost' };
   }
 
   engineReady(ready: boolean): void {
@@ -67,9 +68,17 @@ export class Presence {
   /** Says everything to a new connection. Resolves when the broker has it. */
   born(connection: Connection): Promise<void> {
     this.#connection = connection;
+    this.#births++;
     this.#published = '';
     this.#changed({ info: true });
     return this.#sending;
+  }
+
+  /** A status on the device's own topic. A will that came late, its own or a predecessor's, is contradicted. */
+  hear({ state }: Status): void {
+    if (state !== 'offline') return;
+    this.#published = '';
+    this.#changed();
   }
 
   lost(): void {
@@ -79,9 +88,10 @@ export class Presence {
   /** The last word before a graceful DISCONNECT, which discards the will. */
   async offline(why: string): Promise<void> {
     const connection = this.#connection;
+    const last: Status = { ...this.status, state: 'offline', why };
     await this.#sending;
     this.#connection = null;
-    await this.#retain(connection, this.#options.topics.status, JSON.stringify({ ...this.will, why }));
+    await this.#retain(connection, this.#options.topics.status, JSON.stringify(last));
   }
 
   #changed({ info = false } = {}): void {

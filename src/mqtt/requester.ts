@@ -58,15 +58,15 @@ export class Requester {
     this.#prefix = prefix;
     this.#link = new Link(
       {
-        connection: {
+        connection: () => ({
           ...connection,
           session_expiry_s: 0,
           will: null,
           receive_maximum: 64,
           packet_bytes_max: 16_777_216,
-        },
+        }),
         protocol,
-        reconnect,
+        reconnect: () => reconnect,
       },
       {
         message: (message, acknowledge) => {

@@ -11,6 +11,7 @@ export type TroubleCode =
   | 'not_authorized'
   | 'protocol'
   | 'closed'
+  | 'taken_over'
   | 'packet';
 
 export interface Trouble {
@@ -51,6 +52,13 @@ export function troubleOf(error: unknown, url: string, reached = true): Trouble 
   if (/keepalive timeout/i.test(text))
     return { code: 'timeout', message: `${url} stopped answering keepalives` };
   return { code: 'closed', message: `${url} closed the connection: ${text}` };
+}
+
+/** What a broker says as it ends a connection (MQTT 5.0 §3.14.2.1). */
+export function disconnectTrouble(code: number, url: string): Trouble {
+  if (code === 142)
+    return { code: 'taken_over', message: `${url} has given this client id to another connection` };
+  return { code: 'closed', message: `${url} ended the connection with code ${code}` };
 }
 
 function connackTrouble(code: number, url: string): Trouble {

@@ -39,6 +39,7 @@ export class Telemetry {
     completion_tokens: 0,
     engine_restarts: 0,
     mqtt_reconnects: 0,
+    duplicates_detected: 0,
     token_batches_dropped: 0,
   };
   readonly #options: TelemetryOptions;

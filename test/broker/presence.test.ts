@@ -19,7 +19,7 @@ onEachBroker('a device says what it is', (kind) => {
 
     const late = await stage.requester({ url: broker.url, version: kind.version });
     const status = await late.ready();
-    assert.deepEqual(Object.keys(status), ['state', 'boot', 'why']);
+    assert.deepEqual(Object.keys(status), ['state', 'boot', 'birth', 'why']);
     assert.match(status.boot, /^[0-9a-f]{12}$/);
     assert.equal(status.why, null);
     assert.ok((await late.on('slmd/kitchen/info')).retain);
@@ -83,7 +83,7 @@ onEachBroker('a device says what it is', (kind) => {
     const { boot } = await requester.ready();
     await daemon.kill('SIGKILL');
     const will = await requester.status(({ state }) => state === 'offline');
-    assert.deepEqual(will, { state: 'offline', boot, why: 'connection lost' });
+    assert.deepEqual(will, { state: 'offline', boot, birth: 1, why: 'connection lost' });
     const late = await stage.requester({ url: broker.url, version: kind.version });
     assert.deepEqual(parsed(await late.on('slmd/kitchen/status')), will, 'the will is retained');
 
@@ -91,6 +91,31 @@ onEachBroker('a device says what it is', (kind) => {
     stage.add(startDaemonProcess({ url: broker.url, settings }));
     const again = await requester.ready({ since });
     assert.notEqual(again.boot, boot, 'each process has a boot of its own');
+  });
+
+  test('[SLMD-STA-6] a will that comes later than the birth after it does not stay, and is no other device', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const killed = stage.add(startDaemonProcess({ url: broker.url, settings }));
+    await requester.ready();
+    let since = requester.heard.mark;
+    await killed.kill('SIGKILL');
+    const will = await requester.on('slmd/kitchen/status', { since });
+    assert.equal(parsed<Status>(will).state, 'offline');
+
+    since = requester.heard.mark;
+    const daemon = stage.daemon({ url: broker.url, settings });
+    const { boot } = await requester.ready({ since });
+    const own = JSON.stringify({ state: 'offline', boot, birth: 1, why: 'connection lost' });
+    for (const late of [will.payload, own]) {
+      since = requester.heard.mark;
+      await requester.publish('slmd/kitchen/status', late, { retain: true });
+      await requester.ready({ since });
+      const reader = await stage.requester({ url: broker.url, version: kind.version });
+      assert.equal((await reader.ready()).boot, boot, 'what is retained is true');
+    }
+    assert.ok(!daemon.log.all.some(({ text }) => text.includes('duplicate_device')));
   });
 
   test('[SLMD-STA-3] [SLMD-STA-5] a device that is told to stop answers, then says offline, and ends with exit code 0', async (t) => {
@@ -104,7 +129,7 @@ onEachBroker('a device says what it is', (kind) => {
     assert.equal(await daemon.kill('SIGTERM'), 0);
     assert.equal((await requester.result(id)).status, 'ok');
     const said = requester.documents<Status>('slmd/kitchen/status').at(-1);
-    assert.deepEqual(said, { state: 'offline', boot, why: 'stopped' });
+    assert.deepEqual(said, { state: 'offline', boot, birth: 1, why: 'stopped' });
     const topics = requester.heard.all.map(({ topic }) => topic);
     assert.ok(topics.lastIndexOf('slmd/kitchen/status') > topics.lastIndexOf(`slmd/kitchen/result/${id}`));
     const offlines = requester

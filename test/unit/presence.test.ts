@@ -57,9 +57,35 @@ test('the state follows from engine, conditions and draining, in this order of w
   assert.equal(state(), 'draining');
 });
 
-test('the will says offline with the same boot', () => {
-  const { state, boot } = presenceOf().presence.will;
-  assert.deepEqual([state, boot], ['offline', 'b00t']);
+test('[SLMD-STA-2] the will says offline, and names the birth of the connection that it belongs to', async () => {
+  const { presence } = presenceOf();
+  for (const birth of [1, 2]) {
+    const { state, boot, ...will } = presence.will;
+    assert.deepEqual([state, boot, will.birth], ['offline', 'b00t', birth]);
+    await presence.born(new FakeConnection({ answer: 0 }).asConnection);
+    assert.equal(presence.status.birth, birth);
+  }
+});
+
+test('[SLMD-STA-6] a will that comes late is contradicted, whose ever it is, until the device has said goodbye', async () => {
+  const connection = new FakeConnection({ answer: 0 });
+  const { presence } = presenceOf();
+  presence.engineReady(true);
+  const will = presence.will;
+  presence.hear(will);
+  await presence.born(connection.asConnection);
+  presence.hear(presence.status);
+  await settled();
+  assert.deepEqual(states(connection), ['ready']);
+  for (const boot of [will.boot, 'of a predecessor']) {
+    presence.hear({ ...will, boot });
+    await settled();
+  }
+  assert.deepEqual(states(connection), ['ready', 'ready', 'ready']);
+  await presence.offline('stopped');
+  presence.hear({ ...presence.status, state: 'offline' });
+  await settled();
+  assert.equal(states(connection).at(-1), 'offline');
 });
 
 test('a birth says status, info and extras in this order, all retained with QoS 1', async () => {
@@ -166,7 +192,12 @@ test('the last word is offline with its reason, after all that was under way, an
   await settled();
   const last = connection.published.at(-1);
   assert.equal(last?.topic, topics.status);
-  assert.deepEqual(JSON.parse(last?.payload ?? ''), { state: 'offline', boot: 'b00t', why: 'stopped' });
+  assert.deepEqual(JSON.parse(last?.payload ?? ''), {
+    state: 'offline',
+    boot: 'b00t',
+    birth: 1,
+    why: 'stopped',
+  });
   assert.equal(connection.topics.at(-2), 'extra');
 });
 

@@ -113,7 +113,7 @@ test('every value that Home Assistant is told to read is in a real document', (c
   const topics = topicsOf('slmd', 'kitchen');
   const documents: Record<string, unknown> = {
     [topics.telemetry]: telemetry.document(),
-    [topics.status]: { state: 'ready', boot: 'b00t', why: null },
+    [topics.status]: { state: 'ready', boot: 'b00t', birth: 1, why: null },
   };
   const board = { ...new Board().identity(), profile: 'none' };
   const { topic, payload } = discoveryOf({ device: 'kitchen', version: '1.2.3', board }, topics, 'ha');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProtocolChoice } from '../../src/mqtt/link.ts';
-import { type TroubleCode, troubleOf } from '../../src/mqtt/trouble.ts';
+import { disconnectTrouble, type TroubleCode, troubleOf } from '../../src/mqtt/trouble.ts';
 
 const url = 'mqtts://broker:8883';
 
@@ -89,4 +89,9 @@ test('a fallback is tried without a wait, once; the way back waits', () => {
   assert.deepEqual([choice.changed(), choice.changed()], [true, false]);
   choice.failed({ code: 'protocol', message: '' });
   assert.deepEqual([choice.version, choice.changed()], [5, false]);
+});
+
+test('[SLMD-DUP-1] a broker that gives the client id to another connection says so by code 142 of MQTT 5', () => {
+  assert.equal(disconnectTrouble(142, url).code, 'taken_over');
+  for (const code of [0, 139, 149]) assert.equal(disconnectTrouble(code, url).code, 'closed');
 });

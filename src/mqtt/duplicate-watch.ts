@@ -1,0 +1,52 @@
+import type { Status } from '../contract/status.ts';
+import type { Ended } from './link.ts';
+
+/** What gave another device with this one's name away. */
+export type DuplicateSign = 'status' | 'taken_over' | 'short_lived';
+
+/** A connection that ends sooner was taken away, and not lost. */
+const shortMs = 10_000;
+const shortLivedMax = 3;
+/** Predecessors that a broker may remember: one retained, and what its session has kept. */
+const predecessorsMax = 64;
+
+/**
+ * Notices another device that lives under this one's name: two boards from one card.
+ *
+ * With the same client id they take the broker away from each other, and are never there together; so
+ * each finds what the other has left. A status that another boot has published after this one's first is
+ * of a device that was alive then. What was there before it may be of a process that is gone, and counts
+ * only where its births go on. Where the broker does not let a device read its own status, connections
+ * that end as soon as they are made are the sign.
+ */
+export class DuplicateWatch {
+  readonly #boot: string;
+  /** Births of others that were there before this device's own. */
+  readonly #predecessors = new Map<string, number>();
+  #ownHeard = false;
+  #shortLived = 0;
+
+  constructor(boot: string) {
+    this.#boot = boot;
+  }
+
+  /** A status on this device's own topic. */
+  hear({ boot, birth }: Status): DuplicateSign | null {
+    if (boot === this.#boot) {
+      this.#ownHeard = true;
+      return null;
+    }
+    const known = this.#predecessors.get(boot) ?? 0;
+    if (this.#ownHeard) return birth > known ? 'status' : null;
+    if (this.#predecessors.size < predecessorsMax) this.#predecessors.set(boot, Math.max(birth, known));
+    return null;
+  }
+
+  /** A connection has ended, or could not be made. */
+  ended({ trouble, lasted_ms }: Ended): DuplicateSign | null {
+    if (trouble.code === 'taken_over') return 'taken_over';
+    if (lasted_ms === null) return null;
+    this.#shortLived = trouble.code === 'closed' && lasted_ms < shortMs ? this.#shortLived + 1 : 0;
+    return this.#shortLived >= shortLivedMax && !this.#ownHeard ? 'short_lived' : null;
+  }
+}

@@ -1,0 +1,232 @@
+import type { Config } from './config/schema.ts';
+import { discoveryOf } from './contract/home-assistant.ts';
+import { type Info, readStatus } from './contract/status.ts';
+import type { Counters } from './contract/telemetry.ts';
+import type { Topics } from './contract/topics.ts';
+import type { BackoffBounds } from './lib/backoff.ts';
+import type { Logger } from './lib/logger.ts';
+import { within } from './lib/within.ts';
+import { type Connection, reasonCodes } from './mqtt/client.ts';
+import { brokerAccess, type ConnectionOptions } from './mqtt/connection-options.ts';
+import { type DuplicateSign, DuplicateWatch } from './mqtt/duplicate-watch.ts';
+import type { IncomingMessage } from './mqtt/inbox.ts';
+import { type Ended, Link } from './mqtt/link.ts';
+import { Outbox, type Parcel } from './mqtt/outbox.ts';
+import { Presence } from './mqtt/presence.ts';
+import { Probe } from './mqtt/probe.ts';
+
+export interface UplinkParts {
+  config: Config;
+  topics: Topics;
+  /** Names this process: readers tell a late will from a new birth by it. */
+  boot: string;
+  log: Logger;
+  counters: Counters;
+  info(): Omit<Info, 'protocol'>;
+  /** A prompt, a cancel, an ack, or what somebody else put on these topics. */
+  message(message: IncomingMessage, acknowledge: () => void): void;
+}
+
+/**
+ * The device on its broker: the connection, what the network sees of the device, the ways out, and what
+ * is wrong with any of them.
+ *
+ * INVARIANTS: on each connection subscriptions come first, then the birth, then what waits in the outbox;
+ * whatever the broker refuses, or another device does to this one, ends in a condition of the status.
+ */
+export class Uplink {
+  readonly presence: Presence;
+  readonly #parts: UplinkParts;
+  readonly #outbox: Outbox;
+  readonly #probe: Probe;
+  readonly #duplicates: DuplicateWatch;
+  readonly #link: Link;
+  #connections = 0;
+  /** What the broker of this connection has refused so far: each is said once. */
+  readonly #refusals = new Set<string>();
+  /** Another device uses this one's name, as far as is known. */
+  #duplicated = false;
+  #forgetting: NodeJS.Timeout | null = null;
+
+  constructor(parts: UplinkParts) {
+    this.#parts = parts;
+    const { config, topics, boot } = parts;
+    this.presence = this.#makePresence();
+    this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
+    this.#probe = new Probe(topics.probe, boot);
+    this.#duplicates = new DuplicateWatch(boot);
+    this.#link = new Link(
+      {
+        protocol: config.mqtt.protocol,
+        reconnect: (ended) => this.#patience(ended),
+        connection: () => this.#connectionOptions(),
+      },
+      {
+        message: (message, acknowledge) => this.#onMessage(message, acknowledge),
+        up: (connection) => this.#onUp(connection),
+        down: ({ code, message }, retryMs) => {
+          this.presence.lost();
+          this.#outbox.use(null);
+          if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+          parts.log.warn({ code, retry_ms: Math.round(retryMs) }, message);
+        },
+      },
+    );
+  }
+
+  start(): void {
+    this.#link.start();
+  }
+
+  /** Sends what waits if a broker is there for it, says goodbye, and is gone. */
+  async stop(): Promise<void> {
+    if (this.#outbox.depth > 0) this.#link.wake();
+    await within(flushMs, this.#outbox.idle());
+    await within(flushMs, this.presence.offline('stopped'));
+    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    await this.#link.stop();
+  }
+
+  /** At least once, whatever happens to the connection. */
+  deliver(parcel: Parcel): void {
+    this.#outbox.push(parcel);
+  }
+
+  /** Now or never: what has no connection is dropped. */
+  sendNow(topic: string, document: object, qos: 0 | 1): boolean {
+    const { connection } = this.#link;
+    if (connection === null) return false;
+    // A connection that ends under way reports itself as down.
+    const publishing = connection.publish(topic, JSON.stringify(document), { qos });
+    void publishing.then(
+      (code) => {
+        if (code >= reasonCodes.failure) this.#onRefused(topic, code);
+      },
+      () => undefined,
+    );
+    return true;
+  }
+
+  async #onUp(connection: Connection): Promise<void> {
+    const { config, topics, log, counters } = this.#parts;
+    const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
+    log.info({ broker: config.mqtt.url, protocol }, 'connected');
+    if (this.#connections++ > 0) counters.mqtt_reconnects++;
+    this.#refusals.clear();
+    this.presence.condition('acl', null);
+    this.#forgetDuplicateLater();
+    await connection.subscribe([topics.status, topics.probe, topics.prompt, topics.cancel, topics.ack]);
+    await this.presence.born(connection);
+    if (connection.connected) this.#outbox.use(connection);
+    const finding = await this.#probe.run(connection);
+    if (finding !== null) log.error(finding);
+    this.presence.condition('probe', finding);
+  }
+
+  #onMessage(message: IncomingMessage, acknowledge: () => void): void {
+    const { status, probe } = this.#parts.topics;
+    if (message.topic !== status && message.topic !== probe) {
+      this.#parts.message(message, acknowledge);
+      return;
+    }
+    if (message.topic === probe) this.#probe.hear(message.payload);
+    else this.#onStatus(message.payload);
+    acknowledge();
+  }
+
+  #onStatus(payload: Buffer): void {
+    const status = readStatus(payload);
+    if (status === null) return;
+    this.presence.hear(status);
+    const sign = this.#duplicates.hear(status);
+    if (sign !== null) this.#onDuplicate(sign);
+  }
+
+  #onDuplicate(sign: DuplicateSign): void {
+    const { config, log, counters } = this.#parts;
+    const why =
+      sign === 'short_lived'
+        ? `${config.mqtt.url} ends every connection at once: another client may use the name ${config.device}`
+        : `another device on this broker is called ${config.device}: give one of them another name (device, in its configuration)`;
+    if (!this.#duplicated) {
+      counters.duplicates_detected++;
+      log.error({ code: 'duplicate_device', sign }, why);
+    }
+    this.#duplicated = true;
+    this.presence.condition('duplicate', why);
+    this.#forgetDuplicateLater();
+  }
+
+  /** The other would have come back by now. */
+  #forgetDuplicateLater(): void {
+    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    if (!this.#duplicated) return;
+    this.#forgetting = setTimeout(() => {
+      this.#duplicated = false;
+      this.#parts.log.info('the other device with this name is gone');
+      this.presence.condition('duplicate', null);
+    }, 2 * this.#parts.config.mqtt.duplicate_wait_ms);
+  }
+
+  /** Two devices with one name would take the broker away from each other without end: they take turns. */
+  #patience(ended: Ended): BackoffBounds {
+    const { reconnect_min_ms, reconnect_max_ms, duplicate_wait_ms } = this.#parts.config.mqtt;
+    const sign = this.#duplicates.ended(ended);
+    if (sign !== null) this.#onDuplicate(sign);
+    return this.#duplicated
+      ? { min_ms: duplicate_wait_ms, max_ms: duplicate_wait_ms }
+      : { min_ms: reconnect_min_ms, max_ms: reconnect_max_ms };
+  }
+
+  #onRefused(topic: string, code: number): void {
+    const { config, topics, log } = this.#parts;
+    // Where a topic ends with a request's id, that is for the log alone.
+    const known = Object.values(topics).includes(topic);
+    const place = known ? topic : `${topic.split('/').slice(0, -1).join('/')}/…`;
+    const why =
+      code === reasonCodes.packetTooLarge
+        ? `the broker's packets are too small for ${place}: raise its limit`
+        : `the broker refuses publishing to ${place} (code ${code}): check its ACL`;
+    if (this.#refusals.has(why)) return;
+    this.#refusals.add(why);
+    log.error({ topic, code }, 'the broker refuses a publish');
+    // Somebody else's topic that the ACL keeps from this device says nothing about the device.
+    if (topic.startsWith(`${config.topic_prefix}/${config.device}/`)) this.presence.condition('acl', why);
+  }
+
+  #makePresence(): Presence {
+    const { config, topics, boot, info } = this.#parts;
+    const { discovery, prefix } = config.home_assistant;
+    return new Presence({
+      topics,
+      boot,
+      info,
+      extras: () => (discovery ? [discoveryOf(info(), topics, prefix)] : []),
+      refused: (topic, code) => this.#onRefused(topic, code),
+    });
+  }
+
+  /** For the next connection: its will names its own birth. */
+  #connectionOptions(): ConnectionOptions {
+    const { config, topics } = this.#parts;
+    const { mqtt, device, limits } = config;
+    return {
+      ...brokerAccess(mqtt),
+      client_id: mqtt.client_id ?? `slmd-${device}`,
+      session_expiry_s: mqtt.session_expiry_s,
+      receive_maximum: mqtt.receive_maximum,
+      // Far more than a payload may have: a broker drops in silence what is above this bound.
+      packet_bytes_max: limits.payload_bytes_max + inboundSlackBytes,
+      will: {
+        topic: topics.status,
+        payload: JSON.stringify(this.presence.will),
+        delay_s: mqtt.will_delay_s,
+      },
+    };
+  }
+}
+
+/** What arrives too large is refused with a code, up to this much too large. */
+const inboundSlackBytes = 16_777_216;
+/** A goodbye must not wait for a broker that has stopped listening. */
+const flushMs = 3000;

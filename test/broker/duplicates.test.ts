@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { onEachBroker } from '../support/brokers.ts';
+import { startProxy } from '../support/proxy.ts';
+import { Stage } from '../support/stage.ts';
+import { inTime } from '../support/wait.ts';
+
+/** How soon both must have noticed (fault case 14). */
+const noticedMs = 5000;
+
+onEachBroker('two devices with one name', (kind) => {
+  test('[SLMD-DUP-1] [SLMD-DUP-2] both notice, neither fights, and no prompt is lost when one is stopped', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const settings = { mqtt: { protocol: kind.protocol, duplicate_wait_ms: 1000 } };
+    const start = async () => {
+      const proxy = stage.add(await startProxy(broker));
+      return { proxy, daemon: stage.daemon({ url: proxy.url, settings }) };
+    };
+    const first = await start();
+    await requester.ready();
+    const since = requester.heard.mark;
+    const second = await start();
+    const ids = await Promise.all(Array.from({ length: 20 }, (_, i) => requester.send(`slow ${i % 5}`)));
+
+    for (const { daemon } of [first, second])
+      await daemon.log.find(({ text }) => text.includes('duplicate_device'), 'it is noticed', {
+        ms: noticedMs,
+      });
+    const degraded = await requester.status(({ state }) => state === 'degraded', { since });
+    assert.match(degraded.why ?? '', /another device/);
+    const { counters } = await requester.telemetry(({ counters }) => counters.duplicates_detected > 0);
+    assert.equal(counters.duplicates_detected, 1);
+
+    const alone = requester.heard.mark;
+    await inTime(second.daemon.stop(), 'one of them stops');
+    await requester.ready({ since: alone });
+    for (const id of ids) assert.equal((await requester.result(id)).status, 'ok', id);
+    assert.equal((await requester.ask('echo alone')).text, 'alone');
+    // At the pace of their reconnects, 20 to 200 ms, it would have been dozens.
+    const connections = first.proxy.accepted + second.proxy.accepted;
+    assert.ok(connections <= 12, `${connections} connections`);
+  });
+
+  test('[SLMD-DUP-1] a device that is restarted finds only its own past, however it ended', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const settings = { mqtt: { protocol: kind.protocol } };
+    let since = 0;
+    for (const crash of [true, false, false]) {
+      const proxy = stage.add(await startProxy(broker));
+      const daemon = stage.daemon({ url: proxy.url, settings });
+      await requester.ready({ since });
+      for (let i = 0; i < 2; i++) {
+        since = requester.heard.mark;
+        proxy.cut();
+        await requester.ready({ since });
+      }
+      since = requester.heard.mark;
+      if (crash) proxy.refuse(true);
+      if (crash) proxy.cut();
+      await daemon.stop();
+      assert.ok(!daemon.log.all.some(({ text }) => text.includes('duplicate_device')));
+    }
+    assert.ok(
+      !requester
+        .documents<{ state: string }>('slmd/kitchen/status')
+        .some(({ state }) => state === 'degraded'),
+    );
+  });
+
+  test('[SLMD-STA-5] a device that stops while it waits to connect again still delivers what it has', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const proxy = stage.add(await startProxy(broker));
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const wait = { reconnect_min_ms: 600_000, reconnect_max_ms: 600_000 };
+    const daemon = stage.daemon({ url: proxy.url, settings: { mqtt: { protocol: kind.protocol, ...wait } } });
+    await requester.ready();
+    const id = await requester.send('slow 10');
+    await requester.event(id, 'started');
+    proxy.cut();
+    await daemon.log.find(({ text }) => text.includes('retry_ms'), 'it waits');
+    await inTime(daemon.stop(), 'the device stops');
+    assert.equal((await requester.result(id)).status, 'ok');
+    await requester.status(({ why }) => why === 'stopped');
+  });
+});
