@@ -146,11 +146,13 @@ function daemonEnvironment(
   { url, settings = {}, model_dir = 'a-model' }: DaemonOptions,
   journalDir: string,
 ): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    [quick, { mqtt: { url }, model: { dir: model_dir }, journal: { dir: journalDir } }, settings].flatMap(
-      (part) => variables(part, 'SLMD'),
-    ),
-  );
+  const own = { mqtt: { url }, model: { dir: model_dir }, journal: { dir: journalDir } };
+  return Object.assign({}, ...[quick, own, settings].map(environmentOf));
+}
+
+/** The variables that say the same as settings in a file. */
+export function environmentOf(settings: Settings): NodeJS.ProcessEnv {
+  return Object.fromEntries(variables(settings, 'SLMD'));
 }
 
 function variables(settings: Settings, prefix: string): [string, string][] {
