@@ -21,7 +21,7 @@ export interface SoakOptions {
   minutes: number;
   /** A fault after about so many answers. */
   prompts_per_fault: number;
-  progress(answered: number, struck: string | null): void;
+  progress(answered: number): void;
 }
 
 /** How often a fault struck, and how long after its beginning the next answer came. */
@@ -167,7 +167,7 @@ class Soak {
 
   /** Several at a time, until there are enough or the time is over. */
   async #ask(asker: Asker, started: number): Promise<void> {
-    const { prompts, minutes } = this.#options;
+    const { prompts, minutes, progress } = this.#options;
     const end = started + minutes * 60_000;
     const askOne = async () => {
       while (this.#questions.length < prompts && performance.now() < end) {
@@ -175,7 +175,7 @@ class Soak {
         this.#questions.push(question);
         this.#ledger.asked(question.id);
         await asker.ask(question);
-        this.#answered++;
+        progress(++this.#answered);
         this.#onAnswer();
       }
     };
@@ -184,7 +184,7 @@ class Soak {
 
   /** One fault after the other, each after some answers; every kind once before any comes again. */
   async #strike(struck: Struck, asking: Promise<void>): Promise<void> {
-    const { prompts, prompts_per_fault, progress } = this.#options;
+    const { prompts, prompts_per_fault } = this.#options;
     let bag: Fault[] = [];
     let over = false;
     void asking.then(() => {
@@ -204,7 +204,6 @@ class Soak {
       bag = bag.filter((fault) => usable.includes(fault));
       if (bag.length === 0) bag = [...usable];
       const [fault] = bag.splice(Math.floor(this.#random() * bag.length), 1) as [Fault];
-      progress(this.#answered, fault.name);
       await this.#strikeOnce(fault, struck);
       next = this.#answered;
     }

@@ -1,0 +1,85 @@
+/**
+ * `npm run test:soak [-- options]`: what `npm test` shows in seconds, for as long as it takes to believe it.
+ *
+ * A real device answers thousands of prompts while the daemon, the engine, the broker and the network
+ * between them are killed, cut and frozen, and its disk is full. Exits 1 where anything is lost, answered
+ * in two ways or computed twice, or grows without bound.
+ */
+
+import { parseArgs } from 'node:util';
+import { Progress } from '../src/cli/progress.ts';
+import { soak } from '../test/soak/soak.ts';
+import { soakFailures, soakTable } from '../test/soak/soak-report.ts';
+import { buildAll } from './build.ts';
+import { installMissing } from './debian.ts';
+
+const usage = `npm run test:soak [-- [lane …] [options]]
+
+  soak             prompts under seeded faults, with Mosquitto
+
+  --prompts <n>    how many prompts the soak asks (default: 10000)
+  --minutes <n>    ends the soak after so long, with what was asked by then (default: 60)
+  --seed <n>       which faults, when (default: another one each time; it is printed)`;
+
+interface Options {
+  prompts: number;
+  minutes: number;
+  seed: number;
+}
+
+/** Each prints what it saw, and returns what it must not have seen. */
+const lanes: Record<string, (options: Options) => Promise<string[]>> = { soak: soakLane };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    prompts: { type: 'string', default: '10000' },
+    minutes: { type: 'string', default: '60' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 1_000_000)) },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const options = {
+    prompts: Number(values.prompts),
+    minutes: Number(values.minutes),
+    seed: Number(values.seed),
+  };
+  const unknown = positionals.filter((lane) => !Object.hasOwn(lanes, lane));
+  if (values.help || unknown.length > 0 || !Object.values(options).every((value) => value >= 0)) {
+    console.log(unknown.length > 0 ? `slmd: there is no lane ${unknown.join(', ')}\n\n${usage}` : usage);
+    return values.help ? 0 : 2;
+  }
+  const missing = installMissing({ mosquitto: 'mosquitto' });
+  if (missing.length > 0) {
+    console.error(
+      `slmd: not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`,
+    );
+    return 1;
+  }
+  await buildAll();
+  let failed = false;
+  for (const name of positionals.length === 0 ? Object.keys(lanes) : positionals) {
+    const failures = (await lanes[name]?.(options)) ?? [];
+    for (const failure of failures) console.log(`FAIL  ${name}: ${failure}`);
+    if (failures.length === 0) console.log(`pass  ${name}`);
+    failed ||= failures.length > 0;
+  }
+  return failed ? 1 : 0;
+}
+
+async function soakLane({ prompts, minutes, seed }: Options): Promise<string[]> {
+  const bar = new Progress(`soak, seed ${seed}`);
+  const report = await soak({
+    seed,
+    prompts,
+    minutes,
+    prompts_per_fault: 50,
+    progress: (answered) => bar.report(answered, prompts),
+  });
+  bar.end();
+  console.log(soakTable(report));
+  return soakFailures(report);
+}
