@@ -7,9 +7,10 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildAll } from './build.ts';
+import { installMissing } from './debian.ts';
 
 const root = join(import.meta.dirname, '..');
 const debianPackages = {
@@ -27,7 +28,7 @@ const debianPackages = {
 };
 
 const ci = process.env.CI === 'true';
-const missing = install();
+const missing = installMissing(debianPackages);
 if (missing.length > 0) {
   const line = `not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`;
   if (ci) {
@@ -38,39 +39,6 @@ if (missing.length > 0) {
 }
 await buildAll();
 process.exit(runTests(process.argv.slice(2)));
-
-function install(): string[] {
-  const wanted = () =>
-    Object.entries(debianPackages)
-      .filter(([command]) => spawnSync('sh', ['-c', `command -v ${command}`]).status !== 0)
-      .map(([, name]) => name);
-  const before = wanted();
-  if (before.length === 0 || process.getuid?.() !== 0 || spawnSync('apt-get', ['--version']).error)
-    return before;
-  console.log(`slmd: installing ${before.join(', ')} …`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['update', '-qq'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  const policy = ['-o', 'DPkg::Options::=--force-confdef', '-o', 'DPkg::Options::=--force-confold'];
-  withoutServices(() =>
-    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...policy, ...before], {
-      env,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    }),
-  );
-  return wanted();
-}
-
-/** A broker that apt starts by itself would take the port that the demo wants. */
-function withoutServices(work: () => unknown): void {
-  const policy = '/usr/sbin/policy-rc.d';
-  const mine = !existsSync(policy);
-  if (mine) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    work();
-  } finally {
-    if (mine) rmSync(policy);
-  }
-}
 
 function runTests(patterns: string[]): number {
   const all = globSync('test/**/*.test.ts', { cwd: root }).sort();
