@@ -1,6 +1,6 @@
 import mqtt, { type MqttClient } from 'mqtt';
 import { type Topics, topicsOf } from '../../src/contract/topics.ts';
-import type { Ledger } from './ledger.ts';
+import type { Books } from './books.ts';
 
 export interface Question {
   id: string;
@@ -39,15 +39,15 @@ export class Asker {
   readonly #refusalWaits: { code: string; resolve(): void }[] = [];
   readonly #client: MqttClient;
   readonly #topics: Topics;
-  readonly #ledger: Ledger;
+  readonly #books: Books;
   readonly #pending = new Map<string, Pending>();
   readonly #looking: NodeJS.Timeout;
   #subscribed = false;
 
-  private constructor(client: MqttClient, topics: Topics, ledger: Ledger) {
+  private constructor(client: MqttClient, topics: Topics, books: Books) {
     this.#client = client;
     this.#topics = topics;
-    this.#ledger = ledger;
+    this.#books = books;
     client.on('error', () => undefined);
     client.on('close', () => {
       this.#subscribed = false;
@@ -57,9 +57,9 @@ export class Asker {
     this.#looking = setInterval(() => this.#look(), lookMs);
   }
 
-  static async connect(url: string, device: string, ledger: Ledger): Promise<Asker> {
+  static async connect(url: string, device: string, books: Books): Promise<Asker> {
     const client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 50, resubscribe: false });
-    const asker = new Asker(client, topicsOf('slmd', device), ledger);
+    const asker = new Asker(client, topicsOf('slmd', device), books);
     await new Promise<void>((resolve) => client.once('connect', () => resolve()));
     return asker;
   }
@@ -155,7 +155,7 @@ export class Asker {
       if (pending !== undefined && event === 'accepted') pending.accepted ??= this.#brokerLife;
       return;
     }
-    const result = this.#ledger.heard(payload);
+    const result = this.#books.heard(payload);
     if (result === null) this.#onRefusal(payload);
     else {
       this.#pending.get(result.id)?.resolve();

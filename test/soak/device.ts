@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeRecord } from '../../src/journal/record.ts';
 import { packageRoot } from '../../src/lib/package-root.ts';
 import { environmentOf, type Settings } from '../support/daemon.ts';
 import { journalFile } from '../support/journal.ts';
 import { leash } from '../support/leash.ts';
+import { type Life, readLives } from '../support/lives.ts';
 import { childrenOf, handlesOf, rssBytesOf } from '../support/processes.ts';
 import { until } from '../support/wait.ts';
 
@@ -25,14 +25,6 @@ export interface DeviceOptions {
   settings: Settings;
   /** The ids of requests that ended, from the log. */
   ended(id: string): void;
-}
-
-export interface JournalReading {
-  /** Every result that stands in it, those of ids that are forgotten by now included. */
-  fixed: [id: string, result: string][];
-  remembered: ReadonlySet<string>;
-  /** Ids that are not at their end: without a result, or with one that the broker has not acknowledged. */
-  open: string[];
 }
 
 /** The last lines of its log, for a run that fails. */
@@ -95,19 +87,8 @@ export class Device {
     return { daemon_rss_bytes, engine_rss_bytes, daemon_handles, engine_handles, journal_bytes };
   }
 
-  /** What the journal says: its history as long as it stands there, and what it adds up to. */
-  journal(): JournalReading {
-    const fixed: [string, string][] = [];
-    const states = new Map<string, string>();
-    for (const line of readFileSync(journalFile(this.#options.journal_dir), 'utf8').split('\n')) {
-      const record = decodeRecord(line);
-      if (record === null) continue;
-      if (record.kind === 'forgotten') states.delete(record.id);
-      else if (record.kind !== 'started') states.set(record.id, record.kind);
-      if (record.kind === 'finished') fixed.push([record.id, record.result]);
-    }
-    const open = [...states].filter(([, state]) => state !== 'delivered').map(([id]) => id);
-    return { fixed, remembered: new Set(states.keys()), open };
+  journal(): Map<string, Life> {
+    return readLives(this.#options.journal_dir);
   }
 
   get tail(): string {

@@ -1,6 +1,6 @@
 import { setTimeout as lasts } from 'node:timers/promises';
 import type { Mosquitto } from '../support/mosquitto.ts';
-import type { Proxy as Network } from '../support/proxy.ts';
+import type { FaultProxy } from '../support/proxy.ts';
 import { alive } from '../support/supervised.ts';
 import type { Asker } from './asker.ts';
 import type { Device } from './device.ts';
@@ -10,7 +10,7 @@ import type { SmallDisk } from './small-disk.ts';
 export interface Struck {
   device: Device;
   broker: Mosquitto;
-  proxy: Network;
+  proxy: FaultProxy;
   /** Null where none could be mounted. */
   disk: SmallDisk | null;
   asker: Asker;

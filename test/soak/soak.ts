@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Life } from '../support/lives.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
 import { startProxy } from '../support/proxy.ts';
 import { randomNumbers } from '../support/random.ts';
 import { Stage } from '../support/stage.ts';
-import { inTime } from '../support/wait.ts';
+import { inTime, until } from '../support/wait.ts';
 import { Asker, type Question } from './asker.ts';
-import { Device, type JournalReading, type Sample } from './device.ts';
+import { Books, type Verdict } from './books.ts';
+import { Device, type Sample } from './device.ts';
 import { type Fault, faults, type Struck } from './faults.ts';
-import { Ledger, type Verdict } from './ledger.ts';
 import { homePrompt } from './prompts.ts';
 import { mountSmallDisk } from './small-disk.ts';
 
@@ -99,7 +100,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
 class Soak {
   readonly #options: SoakOptions;
   readonly #random: () => number;
-  readonly #ledger = new Ledger();
+  readonly #books = new Books();
   readonly #reports = new Map<string, FaultReport>();
   readonly #questions: Question[] = [];
   readonly #samples: Sample[] = [];
@@ -117,22 +118,21 @@ class Soak {
     const { struck, disk_skipped } = await this.#build(stage);
     struck.device.start();
     const asking = this.#ask(struck.asker, started);
-    await Promise.race([this.#strike(struck, asking), asking.then(() => undefined)]);
-    await inTime(asking, `every answer; the log ends with\n${struck.device.tail}`, patienceMs);
+    await Promise.all([this.#strike(struck, asking), asking]);
+    await this.#settled(struck.device);
     const retained = await this.#checkRetained(struck);
     assert.equal(await struck.device.kill('SIGTERM'), 0, 'it stops in good order');
-    const { open } = this.#readJournal(struck.device);
     return {
       seed,
       seconds: (performance.now() - started) / 1000,
       faults: [...this.#reports.values()],
       disk_skipped,
-      verdict: this.#ledger.verdict(),
+      verdict: this.#books.verdict(),
       asked_again: struck.asker.asked_again,
       reminded: struck.asker.reminded,
       forgotten: struck.asker.forgotten,
       ...retained,
-      open,
+      open: this.#open(struck.device),
       samples: this.#samples,
     };
   }
@@ -149,10 +149,10 @@ class Soak {
         url: proxy.url,
         journal_dir: disk?.dir ?? join(dir, 'journal'),
         settings,
-        ended: (id) => this.#ledger.ended(id),
+        ended: (id) => this.#books.ended(id),
       }),
     );
-    const asker = await Asker.connect(broker.url, device, this.#ledger);
+    const asker = await Asker.connect(broker.url, device, this.#books);
     stage.add({ stop: () => asker.close() });
     const restart = () => {
       this.#readJournal(slmd);
@@ -173,7 +173,7 @@ class Soak {
       while (this.#questions.length < prompts && performance.now() < end) {
         const question = homePrompt(`soak-${this.#questions.length}`, this.#random);
         this.#questions.push(question);
-        this.#ledger.asked(question.id);
+        this.#books.asked(question.id);
         await asker.ask(question);
         progress(++this.#answered);
         this.#onAnswer();
@@ -236,19 +236,31 @@ class Soak {
     }
   }
 
-  #readJournal(device: Device): JournalReading {
-    const reading = device.journal();
-    for (const [id, result] of reading.fixed) this.#ledger.fixed(id, result);
-    return reading;
+  /** The last fault may have come between a result and its acknowledgement. What stays open is in the report. */
+  async #settled(device: Device): Promise<void> {
+    await until(() => this.#open(device).length === 0 || undefined, 'everything is at its end').catch(
+      () => undefined,
+    );
+  }
+
+  #open(device: Device): string[] {
+    const lives = [...this.#readJournal(device)];
+    return lives.filter(([, life]) => !life.delivered).map(([id]) => id);
+  }
+
+  #readJournal(device: Device): Map<string, Life> {
+    const lives = device.journal();
+    for (const [id, { results }] of lives) for (const result of results) this.#books.fixed(id, result);
+    return lives;
   }
 
   /** What somebody finds who comes late: for each id that is remembered one retained value, the one that was heard. */
   async #checkRetained({ broker, device, asker }: Struck) {
-    const known = this.#readJournal(device).remembered;
+    const known = this.#readJournal(device);
     const remembered = this.#questions.filter(({ id }) => known.has(id));
     const values = await Asker.retained(broker.url, 'soak');
     const missing = remembered.filter(({ id }) => !values.has(id));
-    const wrong = [...values].filter(([id, payload]) => !this.#ledger.isContentOf(id, payload));
+    const wrong = [...values].filter(([id, payload]) => !this.#books.isContentOf(id, payload));
     await inTime(Promise.all(missing.map((question) => asker.ask(question))), 'they come again');
     return {
       remembered: remembered.length,

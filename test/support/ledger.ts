@@ -1,9 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Result } from '../../src/contract/result.ts';
-import { decodeRecord, type JournalRecord } from '../../src/journal/record.ts';
 import type { EngineRun } from './fake-engine.ts';
-import { journalFile } from './journal.ts';
+import { readLives } from './lives.ts';
 import { isResult, type Message, parsed, TestRequester } from './requester.ts';
 import { Heard, inTime, patienceMs } from './wait.ts';
 
@@ -125,7 +124,8 @@ export class Ledger {
     const retained = await this.#retained(
       [...this.#heard].filter(([, heard]) => heard.some(isFinal)).map(([id]) => id),
     );
-    const lives = this.#lives();
+    const { journal_dir } = this.#options;
+    const lives = journal_dir === null ? null : readLives(journal_dir);
     const runs = this.#allRuns();
     const verdict = structuredClone(kept);
     for (const id of this.#ids) {
@@ -171,18 +171,6 @@ export class Ledger {
     return found;
   }
 
-  /** What the journal's file says of each id since it was last forgotten. */
-  #lives(): Map<string, Life> | null {
-    const { journal_dir } = this.#options;
-    if (journal_dir === null) return null;
-    const lives = new Map<string, Life>();
-    for (const line of readFileSync(journalFile(journal_dir), 'utf8').split('\n')) {
-      const record = decodeRecord(line);
-      if (record !== null) apply(lives, record);
-    }
-    return lives;
-  }
-
   #allRuns(): Map<string, EngineRun[]> {
     const { model_dir } = this.#options;
     const file = join(model_dir ?? '', 'runs.log');
@@ -195,26 +183,6 @@ export class Ledger {
     }
     return runs;
   }
-}
-
-interface Life {
-  results: string[];
-  /** When its content was fixed, on the monotonic clock. */
-  fixed_at: number;
-  delivered: boolean;
-}
-
-function apply(lives: Map<string, Life>, record: JournalRecord): void {
-  const { id } = record;
-  const life = lives.get(id);
-  if (record.kind === 'forgotten') lives.delete(id);
-  if (record.kind === 'accepted') lives.set(id, { results: [], fixed_at: Infinity, delivered: false });
-  if (record.kind === 'delivered' && life !== undefined) life.delivered = true;
-  if (record.kind !== 'finished') return;
-  // A log that was written anew begins with what is finished.
-  const before = life ?? { results: [], fixed_at: Infinity, delivered: false };
-  const fixed_at = Math.min(before.fixed_at, record.at.monotonic_ms);
-  lives.set(id, { ...before, results: [...before.results, record.result], fixed_at });
 }
 
 function idOf({ topic }: Message): string {

@@ -35,7 +35,7 @@ export interface Verdict {
 }
 
 /** The books of a run: who was asked, what was heard, what the device says it did. */
-export class Ledger {
+export class Books {
   readonly #stories = new Map<string, Story>();
   readonly #refusals: Record<string, number> = {};
 
