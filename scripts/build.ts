@@ -1,6 +1,6 @@
-/** Bundles the two entry points: `dist/slmd.js` (command line and daemon) and `dist/engine.js`. */
+/** Bundles the entry points: `dist/slmd.js` (command line and daemon), `dist/engine.js` and its thread `dist/grammar.js`. */
 
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -11,7 +11,11 @@ export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
   rmSync(outdir, { recursive: true, force: true });
   mkdirSync(outdir, { recursive: true });
   await build({
-    entryPoints: { slmd: join(root, 'src/main.ts'), engine: join(root, 'src/engine/main.ts') },
+    entryPoints: {
+      slmd: join(root, 'src/main.ts'),
+      engine: join(root, 'src/engine/main.ts'),
+      grammar: join(root, 'src/grammar/worker.ts'),
+    },
     outdir,
     bundle: true,
     splitting: true,
@@ -29,6 +33,8 @@ export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
     logLevel: 'warning',
     metafile: true,
   });
+  // It holds its WebAssembly in itself, and is read as a file; see src/grammar/xgrammar.ts.
+  copyFileSync(join(root, 'node_modules/@mlc-ai/web-xgrammar/lib/index.js'), join(outdir, 'xgrammar.cjs'));
   writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }\n');
   chmodSync(join(outdir, 'slmd.js'), 0o755);
 }

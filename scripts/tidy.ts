@@ -40,9 +40,10 @@ export const imports: Record<string, readonly string[]> = {
   contract: [],
   // It looks at every room that a device depends on, as the daemon uses them.
   doctor: ['config', 'contract', 'ipc', 'lib', 'model', 'mqtt', 'supervisor', 'telemetry'],
-  engine: ['ipc', 'lib', 'model', 'onnx'],
+  engine: ['grammar', 'ipc', 'lib', 'model', 'onnx'],
   // It runs on the computer of whoever flashes, and shares nothing with a device but names.
   flash: ['contract', 'lib'],
+  grammar: ['contract', 'lib'],
   ipc: ['contract'],
   journal: ['contract', 'lib'],
   lib: [],
@@ -79,6 +80,7 @@ export const doors: Record<string, readonly string[]> = {
   'csv-parse': ['src/flash/boards.ts'],
   '@huggingface/tokenizers': ['src/model/'],
   '@huggingface/jinja': ['src/model/'],
+  '@mlc-ai/web-xgrammar': ['src/grammar/xgrammar.ts'],
 };
 
 /** Folders that are written to be packages of their own: they import nothing of the rest. */

@@ -12,7 +12,17 @@ export interface InfoSources {
 }
 
 /** What requesters may rely on beyond the basic contract. */
-const features = ['stream', 'cancel', 'priority', 'deadline', 'response_topic', 'seed', 'stop'];
+const features = [
+  'stream',
+  'cancel',
+  'priority',
+  'deadline',
+  'response_topic',
+  'seed',
+  'stop',
+  'json_object',
+  'json_schema',
+];
 
 /** What this device is and can do, but for the protocol, which each connection decides. */
 export function infoOf({ config, boot, board, engine }: InfoSources): Omit<Info, 'protocol'> {

@@ -213,7 +213,7 @@ export class Service {
 
   async #run(request: PromptRequest, attempt: number, signal: AbortSignal): Promise<Result | null> {
     const { supervisor, journal, post, topics, telemetry, origin } = this.#parts;
-    const { id, messages, max_tokens, sampling, stop } = request;
+    const { id, messages, max_tokens, sampling, stop, response_format } = request;
     const began = monotonicMs();
     const waitsForModel = supervisor.info === null;
     await journal.started(id, attempt);
@@ -221,7 +221,8 @@ export class Service {
     const stream = new TokenStream({ id, attempt, send: (batch) => post.tokens(topics.token(id), batch) });
     const onTokens = request.stream ? (text: string) => stream.push(text) : () => undefined;
     try {
-      const done = await supervisor.generate({ messages, max_tokens, sampling, stop }, onTokens, signal);
+      const job = { messages, max_tokens, sampling, stop, response_format };
+      const done = await supervisor.generate(job, onTokens, signal);
       const early = done.finish_reason === 'cancelled' ? (signal.reason as End) : null;
       if (!waitsForModel) this.#learn(request, done, began);
       if (early !== 'draining') return answered(request, done, attempt, early, origin());

@@ -50,7 +50,8 @@ export async function evaluate(
   try {
     for (const [i, example] of examples.entries()) {
       const messages = [{ role: 'user' as const, content: example.prompt }];
-      const { text } = await engine.generate({ messages, max_tokens, sampling: greedy, stop: [] });
+      const request = { messages, max_tokens, sampling: greedy, stop: [], response_format: null };
+      const { text } = await engine.generate(request);
       evaluation.by_kind[example.kind] ??= tally();
       for (const count of [evaluation.all, evaluation.by_kind[example.kind]!]) {
         count.asked++;

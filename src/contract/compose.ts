@@ -12,6 +12,8 @@ export interface Origin {
 /** What an engine brings back from a generation, whole or cut short. */
 export interface Generated {
   text: string;
+  /** Whether the text is all that the request's `response_format` asked for. */
+  format_complete: boolean;
   finish_reason: 'stop' | 'length' | 'cancelled';
   usage: Usage;
   stamps: Omit<RequestStamps, 'received_at'>;
@@ -39,6 +41,9 @@ export function answered(
     model: origin.model,
     status: early ?? 'ok',
     text: generated.text,
+    ...(request.response_format === null
+      ? {}
+      : { json: generated.format_complete ? jsonOf(generated.text) : null }),
     finish_reason: generated.finish_reason,
     ...(early === null ? {} : { error: wireError(early, earlyMessages[early]) }),
     usage: generated.usage,
@@ -48,6 +53,19 @@ export function answered(
     metadata: request.metadata,
   };
 }
+
+/** `JSON.stringify` recurses where `JSON.parse` does not: what nests too deep can be read and not written. */
+function jsonOf(text: string): unknown {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/g)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth);
+    else if (token === ']' || token === '}') depth--;
+  }
+  return deepest > jsonDepthMax ? null : JSON.parse(text);
+}
+
+const jsonDepthMax = 256;
 
 /** The result of a request that ended while it waited, for its turn or for another attempt. */
 export function endedWaiting(
@@ -87,7 +105,8 @@ export function tooLarge(result: Result, bytes: number, bytesMax: number | null)
       ? `the broker ends the connection at a result of ${bytes} bytes`
       : `the result has ${bytes} bytes; the broker takes ${bytesMax}`,
   );
-  const instead = { ...result, status: 'error' as const, text: '', finish_reason: null, error };
+  const { json: _json, ...rest } = result;
+  const instead = { ...rest, status: 'error' as const, text: '', finish_reason: null, error };
   const fits = Buffer.byteLength(JSON.stringify(instead)) <= (bytesMax ?? Number.POSITIVE_INFINITY);
   return fits ? instead : { ...instead, metadata: null };
 }

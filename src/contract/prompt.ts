@@ -21,6 +21,9 @@ export interface SamplingOptions {
   seed: number;
 }
 
+/** What the answer must be; a request that says nothing, or `text`, has none. */
+export type ResponseFormat = { type: 'json_object' } | { type: 'json_schema'; schema: unknown };
+
 /** Where a copy of the result goes besides the result topic (MQTT 5 Response Topic). */
 export interface ReplyTo {
   topic: string;
@@ -35,6 +38,7 @@ export interface PromptRequest {
   max_tokens: number | null;
   sampling: SamplingOptions;
   stop: string[];
+  response_format: ResponseFormat | null;
   stream: boolean;
   priority: Priority;
   /** Who asks, as far as MQTT lets a device know: requesters of one priority take turns. */

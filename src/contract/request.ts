@@ -1,5 +1,8 @@
 import { z } from 'zod';
 import type { ErrorCode } from './errors.ts';
+import type { ResponseFormat } from './prompt.ts';
+import { schemaBounds } from './schema/bounds.ts';
+import { readSchema } from './schema/read.ts';
 import { idPattern } from './topics.ts';
 
 /** Bounds of a request that do not depend on a device's configuration. */
@@ -9,6 +12,8 @@ export const requestBounds = {
   /** Each stop text costs a comparison per token. */
   stop_max: 8,
   stop_chars_max: 64,
+  /** OpenAI's bound. */
+  schema_name_chars_max: 64,
   /** Metadata is echoed in the result, so it is paid for twice. */
   metadata_bytes_max: 1024,
   correlation_bytes_max: 256,
@@ -26,13 +31,18 @@ const message = z.strictObject({
 
 const stopText = z.string().min(1).max(requestBounds.stop_chars_max);
 
-/** OpenAI's names where they exist. `json_schema` is read so that it can be refused by its own code. */
+/** OpenAI's names where they exist. `name`, `description` and `strict` change nothing: it is always strict. */
 const responseFormat = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('text') }),
   z.strictObject({ type: z.literal('json_object') }),
   z.strictObject({
     type: z.literal('json_schema'),
-    json_schema: z.looseObject({ schema: z.record(z.string(), z.unknown()) }),
+    json_schema: z.strictObject({
+      name: z.string().max(requestBounds.schema_name_chars_max).optional(),
+      description: z.string().optional(),
+      strict: z.boolean().nullable().optional(),
+      schema: z.record(z.string(), z.unknown()),
+    }),
   }),
 ]);
 
@@ -95,6 +105,25 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
 /** A refusal must not be longer than a sentence, whatever names it was sent. */
 const namesMax = 5;
 const nameCharsMax = 64;
+
+/** What can be enforced of a `response_format`, or why it cannot be (SLMD-FMT). */
+export function readResponseFormat(
+  wire: WireRequest['response_format'],
+): { format: ResponseFormat | null } | { code: ErrorCode; message: string } {
+  if (wire === undefined || wire.type === 'text') return { format: null };
+  if (wire.type === 'json_object') return { format: { type: 'json_object' } };
+  const { schema } = wire.json_schema;
+  const refuse = (path: string, reason: string) => ({
+    code: 'schema_unsupported' as const,
+    message: `${path.slice(0, pathCharsMax)}: ${reason}`,
+  });
+  if (jsonBytes(schema) > schemaBounds.bytes_max)
+    return refuse('#', `the schema is larger than ${schemaBounds.bytes_max} bytes`);
+  const read = readSchema(schema);
+  return 'root' in read ? { format: { type: 'json_schema', schema } } : refuse(read.path, read.reason);
+}
+
+const pathCharsMax = 256;
 
 /** `JSON.parse` reads nesting of any depth, `JSON.stringify` throws where it is too deep to be echoed. */
 function jsonBytes(value: unknown): number {

@@ -43,6 +43,8 @@ export interface Result {
   status: ResultStatus;
   /** The answer; what there was of it where it was cut short; empty where work never began. */
   text: string;
+  /** Where a `response_format` asked for JSON: what the text says, null where it was cut short. */
+  json?: unknown;
   finish_reason: 'stop' | 'length' | 'cancelled' | null;
   error?: WireError;
   usage: Usage | null;

@@ -58,7 +58,13 @@ async function measure(supervisor: Supervisor): Promise<EngineRun> {
   for (let i = 0; i < answers; i++) {
     const rate = decodeRate(
       await supervisor.generate(
-        { messages: [{ role: 'user', content: prompt }], max_tokens: answerTokens, sampling, stop: [] },
+        {
+          messages: [{ role: 'user', content: prompt }],
+          max_tokens: answerTokens,
+          sampling,
+          stop: [],
+          response_format: null,
+        },
         () => undefined,
         new AbortController().signal,
       ),

@@ -1,3 +1,5 @@
+import { Grammars } from '../grammar/grammars.ts';
+import { vocabularyOf } from '../grammar/vocabulary.ts';
 import type { EngineInfo, EngineOptions, Trust } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
@@ -38,9 +40,14 @@ export async function openEngine(
     await decoder.dispose();
     throw thrown;
   }
+  const grammars = new Grammars({
+    vocabulary: () =>
+      vocabularyOf(decoder.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
+  });
   const model = {
     ...directory,
     decoder,
+    grammars,
     prefillChunkTokens: options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,
   };
@@ -48,7 +55,10 @@ export async function openEngine(
     info: describe(directory, contextLength, describeRuntime(runtime, compute), monotonicMs() - started),
     generate: (request, events = {}, signal = new AbortController().signal) =>
       generate(model, request, events, signal),
-    close: () => decoder.dispose(),
+    close: async () => {
+      await grammars.close();
+      await decoder.dispose();
+    },
   };
 }
 

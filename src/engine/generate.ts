@@ -1,5 +1,7 @@
 /** The story of one generation: render → tokenize → prefill in chunks → decode → stop → done. */
 
+import type { Constraint } from '../grammar/constraint.ts';
+import type { Grammars } from '../grammar/grammars.ts';
 import type { DoneMessage, FinishReason, GenerateMessage, Stamps } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
@@ -15,6 +17,8 @@ export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 's
   prefillChunkTokens: number;
   /** For a request that names no `max_tokens`. */
   maxTokensDefault: number | null;
+  /** What holds an answer to its response format. */
+  grammars: Pick<Grammars, 'open'>;
 };
 
 export type GenerateRequest = Omit<GenerateMessage, 'type' | 'key'>;
@@ -33,7 +37,7 @@ export interface GenerationEvents {
  * `completion_tokens` counts every token that the model chose, the one that ended the answer included.
  *
  * @param signal ends the generation, a run under way included, with reason `cancelled`
- * @throws {SlmdError} `prompt_too_long`, `invalid_request`, or `engine_failed` when the model cannot be run
+ * @throws {SlmdError} `prompt_too_long`, `invalid_request`, `schema_unsupported`, or `engine_failed` when the model cannot be run
  */
 export async function generate(
   model: GenerationModel,
@@ -45,6 +49,11 @@ export async function generate(
   const started_at = monotonicMs();
   const prompt = encodeConversation(request.messages, tokenizer, template);
   const maxTokens = completionTokensMax(prompt.length, request.max_tokens, model);
+  const format = request.response_format;
+  const constraint =
+    format === null
+      ? undefined
+      : await model.grammars.open(format, () => events.onProgress?.(0, prompt.length), signal);
   const tokenized_at = monotonicMs();
   const answer = new Answer(tokenizer, request.stop);
   try {
@@ -56,14 +65,16 @@ export async function generate(
             model,
             new Sampler(request.sampling, prompt),
             answer,
+            constraint,
             logits,
             maxTokens,
             events,
             signal,
           );
-    const { completion_tokens, finish_reason, first_token_at, last_token_at } = decoded;
+    const { completion_tokens, finish_reason, format_complete, first_token_at, last_token_at } = decoded;
     return {
       text: answer.text,
+      format_complete,
       finish_reason,
       usage: { prompt_tokens: prompt.length, cached_tokens: 0, completion_tokens },
       stamps: { started_at, tokenized_at, first_token_at, last_token_at },
@@ -108,12 +119,14 @@ async function prefill(
 type Decoded = Pick<Stamps, 'first_token_at' | 'last_token_at'> & {
   completion_tokens: number;
   finish_reason: FinishReason;
+  format_complete: boolean;
 };
 
 async function decode(
   { decoder, stopIds }: GenerationModel,
   sampler: Sampler,
   answer: Answer,
+  constraint: Constraint | undefined,
   firstLogits: Float32Array,
   maxTokens: number,
   events: GenerationEvents,
@@ -122,12 +135,16 @@ async function decode(
   let logits: Float32Array | undefined = firstLogits;
   let first_token_at = 0;
   for (let completion_tokens = 1; ; completion_tokens++) {
+    constraint?.mask(logits);
     const id = sampler.next(logits);
     const last_token_at = monotonicMs();
     if (completion_tokens === 1) first_token_at = last_token_at;
-    let text = stopIds.has(id) ? '' : answer.push(id);
+    const ended = stopIds.has(id);
+    if (!ended) await constraint?.accept(id);
+    const whole = ended || constraint?.complete === true;
+    let text = ended ? '' : answer.push(id);
     let finish_reason: FinishReason | undefined;
-    if (stopIds.has(id) || answer.stopped) finish_reason = 'stop';
+    if (whole || answer.stopped) finish_reason = 'stop';
     else if (completion_tokens === maxTokens) finish_reason = 'length';
     if (finish_reason !== undefined) text += answer.end();
     events.onTokens?.(text, completion_tokens);
@@ -138,7 +155,8 @@ async function decode(
       const rest = answer.end();
       if (rest !== '') events.onTokens?.(rest, completion_tokens);
     }
-    return { completion_tokens, finish_reason, first_token_at, last_token_at };
+    const format_complete = constraint !== undefined && whole && !answer.stopped;
+    return { completion_tokens, finish_reason, format_complete, first_token_at, last_token_at };
   }
 }
 
@@ -163,5 +181,11 @@ async function nextLogits(
 
 function cancelledBeforeFirstToken(): Decoded {
   const now = monotonicMs();
-  return { completion_tokens: 0, finish_reason: 'cancelled', first_token_at: now, last_token_at: now };
+  return {
+    completion_tokens: 0,
+    finish_reason: 'cancelled',
+    format_complete: false,
+    first_token_at: now,
+    last_token_at: now,
+  };
 }

@@ -79,11 +79,16 @@ function failWith(key: number, thrown: unknown): void {
     const [place] = error.stack?.match(/^ {4}at .*$/m) ?? [];
     console.error(`slmd engine: ${error.name} in a generation${place ?? ''}`);
     fail(key, 'engine_failed', `the engine failed with a ${error.name}`);
-  } else if (thrown.code === 'prompt_too_long' || thrown.code === 'invalid_request') {
+  } else if (isRefusal(thrown.code)) {
     fail(key, thrown.code, thrown.message);
   } else {
     fail(key, 'engine_failed', thrown.message);
   }
+}
+
+/** What is wrong with the request, and not with the engine. */
+function isRefusal(code: string): code is Exclude<FailedMessage['code'], 'engine_failed'> {
+  return ['prompt_too_long', 'invalid_request', 'schema_unsupported'].includes(code);
 }
 
 function fail(key: number, code: FailedMessage['code'], message: string): void {

@@ -33,6 +33,7 @@ const schema = z.discriminatedUnion('type', [
     type: z.literal('done'),
     key,
     text: z.string(),
+    format_complete: z.boolean(),
     finish_reason: z.enum(['stop', 'length', 'cancelled']),
     usage: z.object({ prompt_tokens: z.int(), cached_tokens: z.int(), completion_tokens: z.int() }),
     stamps: z.object({ started_at: ms, tokenized_at: ms, first_token_at: ms, last_token_at: ms }),
@@ -40,7 +41,7 @@ const schema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('failed'),
     key,
-    code: z.enum(['prompt_too_long', 'invalid_request', 'engine_failed']),
+    code: z.enum(['prompt_too_long', 'invalid_request', 'schema_unsupported', 'engine_failed']),
     message: z.string(),
   }),
 ]) satisfies z.ZodType<FromEngine>;

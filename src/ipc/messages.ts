@@ -6,9 +6,9 @@
  * attempt that is over carries a key nobody waits for, and is dropped.
  */
 
-import type { ChatMessage, SamplingOptions } from '../contract/prompt.ts';
+import type { ChatMessage, ResponseFormat, SamplingOptions } from '../contract/prompt.ts';
 
-export type { ChatMessage, SamplingOptions };
+export type { ChatMessage, ResponseFormat, SamplingOptions };
 
 /** daemon → engine */
 export type ToEngine = LoadMessage | GenerateMessage | CancelMessage;
@@ -62,6 +62,8 @@ export interface GenerateMessage {
   sampling: SamplingOptions;
   /** Texts that end the answer; they are not part of it. */
   stop: string[];
+  /** What the answer must be; null for any text. */
+  response_format: ResponseFormat | null;
 }
 
 /** Ends a generation at the next operator of the graph that is running; it answers `done` with `cancelled`. */
@@ -107,7 +109,7 @@ export interface LoadFailedMessage {
   message: string;
 }
 
-/** A sign of life during prefill; decoding shows it by `tokens`. */
+/** A sign of life during prefill, and before it while a schema is compiled; decoding shows it by `tokens`. */
 export interface ProgressMessage {
   type: 'progress';
   key: number;
@@ -129,6 +131,8 @@ export interface DoneMessage {
   type: 'done';
   key: number;
   text: string;
+  /** Whether the text is all that the response format asked for; false where there is none. */
+  format_complete: boolean;
   finish_reason: FinishReason;
   usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number };
   stamps: Stamps;
@@ -151,6 +155,6 @@ export interface Stamps {
 export interface FailedMessage {
   type: 'failed';
   key: number;
-  code: 'prompt_too_long' | 'invalid_request' | 'engine_failed';
+  code: 'prompt_too_long' | 'invalid_request' | 'schema_unsupported' | 'engine_failed';
   message: string;
 }

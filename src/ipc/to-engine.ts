@@ -37,6 +37,12 @@ const generate = z.object({
     seed: z.int(),
   }),
   stop: z.array(z.string().min(1)),
+  response_format: z
+    .discriminatedUnion('type', [
+      z.object({ type: z.literal('json_object') }),
+      z.object({ type: z.literal('json_schema'), schema: z.unknown() }),
+    ])
+    .nullable(),
 });
 
 const cancel = z.object({ type: z.literal('cancel'), key });

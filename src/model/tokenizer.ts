@@ -1,4 +1,5 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
+import { tokenBytes } from './token-bytes.ts';
 
 /** `tokenizer.json` and `tokenizer_config.json`, as parsed JSON. */
 export interface TokenizerFiles {
@@ -34,6 +35,8 @@ export class Tokenizer {
   /** Those of them that a requester must not be able to write. */
   readonly #steeringIds: ReadonlySet<number>;
   readonly #specialPattern: RegExp;
+  readonly #addedIds: ReadonlySet<number>;
+  readonly #bytesOfToken: (token: string) => Uint8Array;
 
   /** @throws when the files describe a tokenizer that the library does not know */
   constructor({ tokenizer: given, config }: TokenizerFiles) {
@@ -54,6 +57,8 @@ export class Tokenizer {
     const unknown = this.#hub.model?.unk_token_id;
     this.#specialIds = new Set(specials.map((token) => token.id));
     this.#steeringIds = new Set([...this.#specialIds].filter((id) => id !== unknown));
+    this.#addedIds = new Set(added.map((token) => token.id));
+    this.#bytesOfToken = tokenBytes(tokenizer.decoder);
     this.#specialPattern = anyOf(this.specialTokens);
   }
 
@@ -92,6 +97,12 @@ export class Tokenizer {
     if (textual.length === 0) return '';
     // Clean-up would change spaces that are already sent; what the model wrote is given as it wrote it.
     return this.#hub.decode(textual, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+
+  /** The bytes that an id adds to a text; undefined for added tokens, and for ids that no token has. */
+  bytesOf(id: number): Uint8Array | undefined {
+    const token = this.#addedIds.has(id) ? undefined : this.#hub.id_to_token(id);
+    return token === undefined ? undefined : this.#bytesOfToken(token);
   }
 
   #encodePlain(text: string, first: boolean): number[] {

@@ -1,7 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type ErrorCode, wireError } from '../contract/errors.ts';
 import type { PromptRequest, Refusal, ReplyTo, SamplingOptions } from '../contract/prompt.ts';
-import { idMessageSchema, readRequest, requestBounds, type WireRequest } from '../contract/request.ts';
+import {
+  idMessageSchema,
+  readRequest,
+  readResponseFormat,
+  requestBounds,
+  type WireRequest,
+} from '../contract/request.ts';
 import { idPattern, isTopicName, type Topics, topicMatches } from '../contract/topics.ts';
 
 /** A PUBLISH as it arrived, with the MQTT 5 properties that slmd reads (null in 3.1.1). */
@@ -81,9 +87,10 @@ function readPrompt(message: IncomingMessage, options: InboxOptions): Reading {
   const id = wire.id ?? generatedId(message);
   if (message.retained) return refuse('retained_request', 'publish prompts without the retain flag', id);
   if (reply.error !== null) return refuse(...reply.error, id);
-  if (wire.response_format !== undefined && wire.response_format.type !== 'text')
-    return refuse('schema_unsupported', `response_format ${wire.response_format.type} is not supported`, id);
-  return { kind: 'prompt', request: completeRequest(wire, id, message, reply.to, options) };
+  const read = readResponseFormat(wire.response_format);
+  if ('code' in read) return refuse(read.code, read.message, id);
+  const request = completeRequest(wire, id, message, reply.to, options);
+  return { kind: 'prompt', request: { ...request, response_format: read.format } };
 }
 
 function completeRequest(
@@ -92,7 +99,7 @@ function completeRequest(
   message: IncomingMessage,
   replyTo: ReplyTo | null,
   { defaults }: InboxOptions,
-): PromptRequest {
+): Omit<PromptRequest, 'response_format'> {
   const messages = wire.messages ?? [{ role: 'user' as const, content: wire.prompt ?? '' }];
   const needsSystem = defaults.system_prompt !== null && messages[0]?.role !== 'system';
   return {

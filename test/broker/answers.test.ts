@@ -56,11 +56,22 @@ onEachBroker('a device answers', (kind) => {
       max_tokens,
       sampling: { ...sampling, repetition_penalty: 1.1, seed: 4294967295 },
       stop: ['never', 'ever'],
+      response_format: null,
     });
     const bare = JSON.parse((await requester.ask('options')).text);
     assert.deepEqual(bare.messages, [{ role: 'user', content: 'options' }]);
     assert.equal(bare.sampling.temperature, 0);
     assert.deepEqual(bare.stop, []);
+  });
+
+  test('[SLMD-FMT-1] [SLMD-FMT-3] a schema reaches the engine, and the value of a whole answer is in the result', async () => {
+    const schema = { type: 'object', properties: { messages: {} } };
+    const response_format = { type: 'json_schema' as const, json_schema: { name: 'lamp', schema } };
+    const { json, text } = await requester.ask({ prompt: 'options', response_format });
+    assert.deepEqual(json, JSON.parse(text));
+    assert.deepEqual((json as { response_format: unknown }).response_format, { type: 'json_schema', schema });
+    const cut = await requester.ask({ prompt: 'echo { }', response_format, max_tokens: 1 });
+    assert.deepEqual([cut.json, cut.finish_reason, cut.status], [null, 'length', 'ok']);
   });
 
   test('[SLMD-RES-3] max_tokens ends an answer with length, a stop text with stop', async () => {

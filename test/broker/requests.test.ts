@@ -176,7 +176,10 @@ onEachBroker('requests that share a device', (kind) => {
       ['', 'invalid_request'],
       [Buffer.from([0xff, 0xfe]), 'invalid_request'],
       ['{"prompt":"hi","frequency_penalty":1}', 'unknown_field'],
-      ['{"prompt":"hi","response_format":{"type":"json_object"}}', 'schema_unsupported'],
+      [
+        '{"prompt":"hi","response_format":{"type":"json_schema","json_schema":{"schema":{"not":{}}}}}',
+        'schema_unsupported',
+      ],
       ['x'.repeat(4097), 'payload_too_large'],
     ];
     for (const [payload, code] of expectations) {

@@ -110,8 +110,8 @@ test('[SLMD-REQ-4] metadata of more than 1 KiB is refused, also where it is nest
   assert.equal(reading.kind === 'refusal' && reading.refusal.error.code, 'invalid_request');
 });
 
-test('[SLMD-REQ-4] a response_format other than text is refused with a code of its own', () => {
-  const formats = [{ type: 'json_object' }, { type: 'json_schema', json_schema: { name: 'a', schema: {} } }];
+test('[SLMD-REQ-4] [SLMD-FMT-2] a response_format that cannot be enforced is refused with a code of its own', () => {
+  const formats = [{ type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } }];
   for (const response_format of formats)
     assert.equal(refusalOf({ prompt: 'hi', response_format }).error.code, 'schema_unsupported');
   assert.equal(refusalOf({ prompt: 'hi', response_format: { type: 'yaml' } }).error.code, 'invalid_request');

@@ -48,7 +48,7 @@ test('[SLMD-RES-4] without a second token there is no time per token, and no rat
 
 test('[SLMD-RES-2] the members of a result are in one order, and only what is not ok has an error', () => {
   const request = requestOf({ id: 'a1', prompt: 'hi', metadata: { a: 1 } });
-  const generated = { text: 'yes', finish_reason: 'stop' as const, usage, stamps };
+  const generated = { text: 'yes', format_complete: false, finish_reason: 'stop' as const, usage, stamps };
   const order = 'id device model status text finish_reason error usage timings board attempt metadata'.split(
     ' ',
   );
@@ -75,13 +75,25 @@ test('[SLMD-RES-2] the members of a result are in one order, and only what is no
 });
 
 test('[SLMD-RES-3] a cancelled answer keeps the text there was', () => {
-  const generated = { text: 'as far as', finish_reason: 'cancelled' as const, usage, stamps };
+  const generated = {
+    text: 'as far as',
+    format_complete: false,
+    finish_reason: 'cancelled' as const,
+    usage,
+    stamps,
+  };
   const { text, finish_reason, error } = answered(requestOf('hi'), generated, 1, 'cancelled', origin);
   assert.deepEqual([text, finish_reason, error?.code], ['as far as', 'cancelled', 'cancelled']);
 });
 
 test('[SLMD-RES-6] a result that is too large is an error without its text, under the same id', () => {
-  const generated = { text: 'x'.repeat(9000), finish_reason: 'stop' as const, usage, stamps };
+  const generated = {
+    text: 'x'.repeat(9000),
+    format_complete: false,
+    finish_reason: 'stop' as const,
+    usage,
+    stamps,
+  };
   const result = tooLarge(
     answered(requestOf({ id: 'a1', prompt: 'hi' }), generated, 1, null, origin),
     9500,

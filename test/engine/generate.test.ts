@@ -12,7 +12,8 @@ import { tinyModelDir } from '../support/tiny-model.ts';
 const dir = await tinyModelDir({ build: { quantization: 'float32' } });
 
 function ask(content: string, fields: Partial<GenerateRequest> = {}): GenerateRequest {
-  return { messages: [{ role: 'user', content }], max_tokens: 40, sampling: greedy, stop: [], ...fields };
+  const plain = { max_tokens: 40, sampling: greedy, stop: [], response_format: null };
+  return { messages: [{ role: 'user', content }], ...plain, ...fields };
 }
 
 /** Greedy decoding with no cache, no chunks and no streaming: every token from the whole sequence. */

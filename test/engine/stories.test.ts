@@ -37,6 +37,7 @@ test('a trained model tells the stories that the reference tells, piece by piece
         max_tokens: generated_ids.length,
         sampling: greedy,
         stop: [],
+        response_format: null,
       },
       { onTokens: (text) => pieces.push(text) },
     );

@@ -210,8 +210,8 @@ function oom(): void {
   );
 }
 
-function asked({ messages, max_tokens, sampling, stop }: Job): object {
-  return { messages, max_tokens, sampling, stop };
+function asked({ messages, max_tokens, sampling, stop, response_format }: Job): object {
+  return { messages, max_tokens, sampling, stop, response_format };
 }
 
 function sendToken({ key }: { key: number }, text: string, completion_tokens: number): void {
@@ -219,14 +219,16 @@ function sendToken({ key }: { key: number }, text: string, completion_tokens: nu
 }
 
 function finish(
-  { key, started_at, prompt_tokens }: Job,
+  { key, started_at, prompt_tokens, response_format }: Job,
   sent: readonly string[],
   finish_reason: DoneMessage['finish_reason'],
   { tokenized_at, first_token_at }: { tokenized_at: number; first_token_at: number },
 ): void {
   const usage = { prompt_tokens, cached_tokens: 0, completion_tokens: sent.length };
   const stamps = { started_at, tokenized_at, first_token_at, last_token_at: monotonicMs() };
-  send({ type: 'done', key, text: sent.join(''), finish_reason, usage, stamps });
+  // It says of its own text that it follows the format: a prompt that asks for one had better be JSON.
+  const format_complete = response_format !== null && finish_reason === 'stop';
+  send({ type: 'done', key, text: sent.join(''), format_complete, finish_reason, usage, stamps });
 }
 
 function send(message: FromEngine): void {

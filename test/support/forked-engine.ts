@@ -34,6 +34,7 @@ export function request(
     max_tokens: 40,
     sampling: greedy,
     stop: [],
+    response_format: null,
     ...fields,
   };
 }

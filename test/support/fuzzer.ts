@@ -24,6 +24,7 @@ const members: { [name: string]: readonly unknown[] } = {
     { type: 'text' },
     { type: 'json_object' },
     { type: 'json_schema', json_schema: { schema: {} } },
+    { type: 'json_schema', json_schema: { schema: { not: {} } } },
   ],
   deadline_ms: [60_000],
   priority: ['low', 'normal', 'high'],

@@ -11,6 +11,7 @@ export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptR
     max_tokens: null,
     sampling: { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 },
     stop: [],
+    response_format: null,
     stream: true,
     priority: 'normal',
     requester: 'unknown',

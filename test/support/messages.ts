@@ -38,8 +38,12 @@ export function promptMessage(
   };
 }
 
-export function read(payload: string | Buffer | object, more?: Partial<IncomingMessage>): Reading {
-  return readMessage(promptMessage(payload, more), inbox);
+export function read(
+  payload: string | Buffer | object,
+  more?: Partial<IncomingMessage>,
+  options: Partial<InboxOptions> = {},
+): Reading {
+  return readMessage(promptMessage(payload, more), { ...inbox, ...options });
 }
 
 /** The request that a payload is read as; throws where it is refused. */

@@ -22,7 +22,13 @@ export async function answerInPieces(
 ): Promise<{ pieces: string[]; text: string }> {
   const pieces: string[] = [];
   const { text } = await engine.generate(
-    { messages: [{ role: 'user', content: prompt }], max_tokens: null, sampling, stop: [] },
+    {
+      messages: [{ role: 'user', content: prompt }],
+      max_tokens: null,
+      sampling,
+      stop: [],
+      response_format: null,
+    },
     { onTokens: (piece) => pieces.push(piece) },
   );
   return { pieces, text };

@@ -50,7 +50,7 @@ export function supervised(t: TestContext, options: Partial<SupervisorOptions> =
   t.after(() => supervisor.stop());
   const ask = (content: string, signal = new AbortController().signal) => {
     const messages = [{ role: 'user' as const, content }];
-    const job = { messages, max_tokens: null, sampling, stop: [] };
+    const job = { messages, max_tokens: null, sampling, stop: [], response_format: null };
     return supervisor.generate(job, (text) => tokens.push(text), signal);
   };
   return { supervisor, events, ask, tokens };

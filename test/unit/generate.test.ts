@@ -57,12 +57,14 @@ async function answer(
     stopIds: new Set([newline]),
     prefillChunkTokens: 50,
     maxTokensDefault: null,
+    grammars: { open: () => Promise.reject(new Error('no format was asked for')) },
   };
   const request = {
     messages: [{ role: 'user' as const, content: 'prompt' }],
     max_tokens: null,
     sampling: { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 },
     stop: [],
+    response_format: null,
     ...fields,
   };
   const texts: string[] = [];

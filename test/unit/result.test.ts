@@ -74,6 +74,7 @@ test('an error says when to come again only where that is known, in whole millis
 
 const generated = {
   text: 'hi',
+  format_complete: false,
   finish_reason: 'stop' as const,
   usage: usageOf(2),
   stamps: stampsOf(0, 1, 1, 1, 1),

@@ -1,0 +1,23 @@
+import { SchemaRefusal } from './refusal.ts';
+
+/** A JSON object, of which nothing is known yet. */
+export type Json = Record<string, unknown>;
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function countAt(schema: Json, key: string, path: string, max: number): number | null {
+  const value = schema[key];
+  if (value === undefined) return null;
+  if (!Number.isInteger(value) || (value as number) < 0)
+    throw new SchemaRefusal(`${path}/${key}`, 'is not a count');
+  if ((value as number) > max) throw new SchemaRefusal(`${path}/${key}`, `is enforced up to ${max}`);
+  return value as number;
+}
+
+export function listAt(schema: Json, key: string, path: string): unknown[] {
+  const value = schema[key];
+  if (Array.isArray(value)) return value;
+  throw new SchemaRefusal(`${path}/${key}`, 'is not a list');
+}

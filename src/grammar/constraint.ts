@@ -1,0 +1,33 @@
+import type { Choice } from './matcher.ts';
+
+/** What holds one answer to its grammar: which tokens may come next, and whether it is whole. */
+export class Constraint {
+  readonly #next: (id: number) => Promise<Choice>;
+  #choice: Choice;
+
+  constructor(first: Choice, next: (id: number) => Promise<Choice>) {
+    this.#choice = first;
+    this.#next = next;
+  }
+
+  /** Nothing may follow but the end. */
+  get complete(): boolean {
+    return this.#choice.complete;
+  }
+
+  /** Makes every token impossible that may not come next. */
+  mask(logits: Float32Array): void {
+    const { mask } = this.#choice;
+    for (const [i, word] of mask.entries()) {
+      if (word === -1) continue;
+      const end = Math.min(logits.length, i * 32 + 32);
+      for (let id = i * 32; id < end; id++)
+        if ((word & (1 << (id & 31))) === 0) logits[id] = Number.NEGATIVE_INFINITY;
+    }
+  }
+
+  /** Takes the token that was chosen from what the mask has left. */
+  async accept(id: number): Promise<void> {
+    this.#choice = await this.#next(id);
+  }
+}

@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { ResponseFormat } from '../contract/prompt.ts';
+import { readSchema } from '../contract/schema/read.ts';
+import { anyObject } from '../contract/schema/shape.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { Constraint } from './constraint.ts';
+import { grammarOf } from './ebnf.ts';
+import type { Choice } from './matcher.ts';
+import type { Vocabulary } from './vocabulary.ts';
+import type { FromWorker, ToWorker } from './worker.ts';
+
+export interface GrammarOptions {
+  /** Called once, when the first request needs it. */
+  vocabulary(): Vocabulary;
+  /** A schema that is not compiled after so long is refused: nobody waits for ever for a shape. */
+  compile_ms_max?: number;
+}
+
+/** A sign of life while a grammar is compiled, well within any engine.stall_ms. */
+const progressMs = 500;
+const compileMsMax = 60_000;
+/** WebAssembly never gives memory back: a thread that holds more than this is replaced. */
+const memoryBytesMax = 256 * 1024 * 1024;
+
+/**
+ * Holds answers to a response format, one at a time. Nothing is loaded before the first that needs it.
+ *
+ * INVARIANTS: one message is under way to the thread; a thread that failed, was too slow, or was given up
+ * on is ended, and the next request starts another.
+ */
+export class Grammars {
+  readonly #options: GrammarOptions;
+  #worker: Worker | undefined;
+
+  constructor(options: GrammarOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Begins an answer; undefined when `signal` ended the wait for it.
+   *
+   * @param onProgress called every now and then while a schema is compiled
+   * @throws {SlmdError} `schema_unsupported` when it cannot be enforced here, `engine_failed`
+   */
+  async open(
+    format: ResponseFormat,
+    onProgress: () => void,
+    signal: AbortSignal,
+  ): Promise<Constraint | undefined> {
+    const ebnf = grammarOf(format.type === 'json_object' ? anyObject : readAgain(format.schema));
+    const limitMs = this.#options.compile_ms_max ?? compileMsMax;
+    const tooSlow = AbortSignal.timeout(limitMs);
+    const alive = setInterval(onProgress, progressMs);
+    try {
+      const first = await this.#ask({ kind: 'open', ebnf }, AbortSignal.any([signal, tooSlow]));
+      return new Constraint(first, (id) => this.#ask({ kind: 'accept', id }));
+    } catch (thrown) {
+      if (signal.aborted) return undefined;
+      if (!tooSlow.aborted) throw thrown;
+      const message = `the schema takes longer than ${limitMs} ms to prepare for this model; short texts with a maxLength, or none, are quick`;
+      throw new SlmdError('schema_unsupported', message);
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** Ends the thread; the next request starts one. */
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+  }
+
+  async #ask(message: ToWorker, signal?: AbortSignal): Promise<Choice> {
+    const worker = this.#running();
+    worker.postMessage(message);
+    let reply: FromWorker;
+    try {
+      [reply] = (await once(worker, 'message', { signal })) as [FromWorker];
+    } catch (thrown) {
+      await this.close();
+      throw new SlmdError('engine_failed', 'the grammar thread ended', { cause: thrown });
+    }
+    if (reply.kind === 'failed') {
+      await this.close();
+      throw new SlmdError('engine_failed', `the grammar failed: ${reply.message}`);
+    }
+    // Between two answers: what the thread holds of this one is in the reply.
+    if (message.kind === 'accept' && reply.complete && reply.memory_bytes > memoryBytesMax)
+      await this.close();
+    return reply;
+  }
+
+  #running(): Worker {
+    if (this.#worker !== undefined) return this.#worker;
+    const vocabulary = this.#options.vocabulary();
+    const worker = new Worker(workerFile(), {
+      workerData: vocabulary,
+      transferList: [vocabulary.bytes.buffer, vocabulary.offsets.buffer] as ArrayBuffer[],
+      // The library writes what it thinks of a schema; a schema is what somebody wrote in confidence.
+      stdout: true,
+      stderr: true,
+    });
+    worker.unref();
+    this.#worker = worker;
+    return worker;
+  }
+}
+
+/** The daemon has read it; a schema that an older version accepted may be refused by this one. */
+function readAgain(schema: unknown) {
+  const read = readSchema(schema);
+  if ('root' in read) return read;
+  throw new SlmdError('schema_unsupported', `${read.path}: ${read.reason}`);
+}
+
+/** The bundle has an entry point of its own for it. */
+function workerFile(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './grammar.js', import.meta.url);
+}

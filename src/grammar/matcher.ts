@@ -1,0 +1,102 @@
+import { tokensOf, type Vocabulary } from './vocabulary.ts';
+import {
+  type CompiledGrammar,
+  type GrammarCompiler,
+  type GrammarMatcher,
+  type LoadedXGrammar,
+  loadXGrammar,
+} from './xgrammar.ts';
+
+/** Which tokens may come next: one bit each, from the lowest bit of the first word on. */
+export interface Choice {
+  mask: Int32Array;
+  /** Nothing may come but the end. */
+  complete: boolean;
+}
+
+/** Grammars that stay compiled: an appliance is asked for the same few shapes again and again. */
+const compiledMax = 8;
+
+/**
+ * XGrammar for one vocabulary: grammars in, masks out, one answer at a time.
+ *
+ * It takes its time to compile and blocks while it does, so it is used in a thread of its own.
+ */
+export class Matcher {
+  readonly #vocabulary: Vocabulary;
+  readonly #stopIds: ReadonlySet<number>;
+  #loaded: LoadedXGrammar | undefined;
+  #compiler: GrammarCompiler | undefined;
+  #matcher: GrammarMatcher | undefined;
+  /** Least recently used first. */
+  readonly #compiled = new Map<string, CompiledGrammar>();
+
+  constructor(vocabulary: Vocabulary) {
+    this.#vocabulary = vocabulary;
+    this.#stopIds = new Set(vocabulary.stopIds);
+  }
+
+  get memoryBytes(): number {
+    return this.#loaded?.memoryBytes() ?? 0;
+  }
+
+  /** Begins an answer that follows the grammar. */
+  async open(ebnf: string): Promise<Choice> {
+    this.#matcher?.dispose();
+    this.#matcher = undefined;
+    const compiled = this.#compiled.get(ebnf) ?? (await this.#compile(ebnf));
+    this.#compiled.delete(ebnf);
+    this.#compiled.set(ebnf, compiled);
+    this.#loaded ??= loadXGrammar();
+    this.#matcher = await this.#loaded.library.GrammarMatcher.createGrammarMatcher(compiled);
+    return this.#choice(this.#matcher);
+  }
+
+  /** Takes the token that was chosen, one that the last choice allowed. */
+  async accept(id: number): Promise<Choice> {
+    if (this.#matcher === undefined) throw new Error('no grammar is open');
+    if (!this.#matcher.acceptToken(id))
+      throw new Error('the grammar does not accept a token that it allowed');
+    return this.#choice(this.#matcher);
+  }
+
+  async #compile(ebnf: string): Promise<CompiledGrammar> {
+    this.#loaded ??= loadXGrammar();
+    const { library } = this.#loaded;
+    this.#compiler ??= await this.#makeCompiler();
+    const grammar = await library.Grammar.fromEBNF(ebnf);
+    const compiled = await this.#compiler.compileGrammar(grammar);
+    grammar.dispose();
+    for (const [oldest, { dispose }] of this.#compiled) {
+      if (this.#compiled.size < compiledMax) break;
+      dispose.call(this.#compiled.get(oldest));
+      this.#compiled.delete(oldest);
+    }
+    return compiled;
+  }
+
+  async #makeCompiler(): Promise<GrammarCompiler> {
+    const { TokenizerInfo, GrammarCompiler } = this.#loaded!.library;
+    const { stopIds } = this.#vocabulary;
+    // It takes bytes where its types say text: a token may be half a character.
+    const tokens = tokensOf(this.#vocabulary) as unknown as string[];
+    const info = await TokenizerInfo.createTokenizerInfo(tokens, 'raw', false, tokens.length, stopIds);
+    return GrammarCompiler.createGrammarCompiler(info, false);
+  }
+
+  async #choice(matcher: GrammarMatcher): Promise<Choice> {
+    const mask = await matcher.getNextTokenBitmask();
+    return { mask, complete: this.#onlyEnds(mask) };
+  }
+
+  #onlyEnds(mask: Int32Array): boolean {
+    return mask.every((word, i) => {
+      let rest = word;
+      for (let bit = 0; rest !== 0 && bit < 32; bit++) {
+        if ((rest & (1 << bit)) !== 0 && !this.#stopIds.has(i * 32 + bit)) return false;
+        rest &= ~(1 << bit);
+      }
+      return true;
+    });
+  }
+}
