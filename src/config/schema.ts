@@ -115,7 +115,12 @@ export const configSchema = z.strictObject({
       .enum(['auto', 'native', 'node'])
       .default('auto')
       .describe('native calls ONNX Runtime without copies; node is slower; auto: native where it can be.'),
-    threads: z.int().min(0).max(64).default(0).describe('0 lets the engine choose.'),
+    threads: z
+      .int()
+      .min(0)
+      .max(64)
+      .default(0)
+      .describe('0 lets the engine choose, by a short measurement when it loads a model.'),
     prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of progress.'),
     context_length_max: z
       .int()

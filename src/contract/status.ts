@@ -55,6 +55,8 @@ export interface Info {
     backend_reason: string | null;
     threads: number;
     spin_us: number;
+    chosen_by: string;
+    accuracy_level: number | null;
     load_ms: number;
   } | null;
   model: {

@@ -6,8 +6,8 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
 import type { Decoder } from '../onnx/decoder.ts';
+import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedDecoder, openRuntime, type Runtime } from '../onnx/runtime.ts';
-import type { Compute } from '../onnx/session-options.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 
 /** A loaded model that answers requests, one at a time. */
@@ -33,7 +33,8 @@ export async function openEngine(
   const directory = await readModelDirectory(modelDir, trust);
   const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
   const runtime = openRuntime(options.backend);
-  const { decoder, compute } = await open(runtime, directory, options.threads, contextLength);
+  const opened = await open(runtime, directory, options.threads, contextLength);
+  const { decoder } = opened;
   try {
     await checkFirstRun(decoder, directory);
   } catch (thrown) {
@@ -52,7 +53,12 @@ export async function openEngine(
     maxTokensDefault: options.max_tokens_default,
   };
   return {
-    info: describe(directory, contextLength, describeRuntime(runtime, compute), monotonicMs() - started),
+    info: describe(
+      directory,
+      contextLength,
+      describeRuntime(runtime, opened, directory.manifest),
+      monotonicMs() - started,
+    ),
     generate: (request, events = {}, signal = new AbortController().signal) =>
       generate(model, request, events, signal),
     close: async () => {
@@ -69,10 +75,19 @@ async function open(
   contextLength: number,
 ): Promise<OpenedDecoder> {
   try {
-    return await runtime.openDecoder(directory.graphPath, { threads, contextLength });
+    return await runtime.openDecoder(directory.graphPath, {
+      threads,
+      contextLength,
+      shape: shapeOf(directory.manifest),
+    });
   } catch (thrown) {
     throw unusable(directory, messageOf(thrown));
   }
+}
+
+function shapeOf({ geometry, parameters, quantization }: ModelDirectory['manifest']): ModelShape {
+  const { hidden_size, layers } = geometry;
+  return { hiddenSize: hidden_size, layers, parameters, blockSize: quantization.block_size ?? 32 };
 }
 
 /** A graph can load and still compute nonsense: the first answer is looked at before anybody asks. */
@@ -93,9 +108,19 @@ async function checkFirstRun(decoder: Decoder, directory: ModelDirectory): Promi
 
 function describeRuntime(
   { name, version, backend, fallbackReason }: Runtime,
-  { threads, spinUs }: Compute,
+  { compute, chosenBy }: OpenedDecoder,
+  { quantization }: ModelDirectory['manifest'],
 ): EngineInfo['engine'] {
-  return { name, version, backend, backend_reason: fallbackReason, threads, spin_us: spinUs };
+  return {
+    name,
+    version,
+    backend,
+    backend_reason: fallbackReason,
+    threads: compute.threads,
+    spin_us: compute.spinUs,
+    chosen_by: chosenBy,
+    accuracy_level: compute.accuracyLevel ?? quantization.accuracy_level,
+  };
 }
 
 function describe(

@@ -15,6 +15,8 @@ const schema = z.discriminatedUnion('type', [
         backend_reason: z.string().nullable(),
         threads: z.int(),
         spin_us: z.int(),
+        chosen_by: z.string(),
+        accuracy_level: z.int().nullable(),
       }),
       model: z.object({
         id: z.string(),

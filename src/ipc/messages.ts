@@ -83,6 +83,10 @@ export interface EngineInfo {
     threads: number;
     /** How long a thread without work looks for more before it sleeps. */
     spin_us: number;
+    /** Who said so: the configuration, a short measurement at load, or the number of cores. */
+    chosen_by: string;
+    /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
+    accuracy_level: number | null;
   };
   model: ModelInfo;
   load_ms: number;

@@ -1,5 +1,8 @@
 /** The decoder over ONNX Runtime's C API: past and present are the same memory, and nothing is copied. */
 
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { replaceAccuracyLevel } from './accuracy-level.ts';
 import { CacheMemory } from './cache-memory.ts';
 import { assertRewind, assertRoom, type Decoder } from './decoder.ts';
 import { type Library, NativeSession, NativeValue, type Plan } from './ffi/index.ts';
@@ -13,13 +16,23 @@ export async function openNativeDecoder(
   contextLength: number,
   compute: Compute,
 ): Promise<Decoder> {
-  const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
+  const session = await openSession(library, graphPath, compute);
   try {
     return new SharedDecoder(session, contextLength);
   } catch (thrown) {
     await session.release();
     throw thrown;
   }
+}
+
+/** The graph as it is, or with another accuracy level: then it is loaded from memory, its weights as before. */
+function openSession(library: Library, graphPath: string, compute: Compute): Promise<NativeSession> {
+  const options = sessionOptions(compute);
+  const { accuracyLevel } = compute;
+  if (accuracyLevel === null || accuracyLevel === 4) return NativeSession.create(library, graphPath, options);
+  const graph = replaceAccuracyLevel(readFileSync(graphPath), 4, accuracyLevel);
+  const weights = { 'session.model_external_initializers_file_folder_path': dirname(graphPath) };
+  return NativeSession.create(library, graph, { ...options, extra: { ...options.extra, ...weights } });
 }
 
 /** What depends on how many tokens a run has. */

@@ -1,26 +1,25 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { type Choice, chooseCompute, computeByRule } from './choose-compute.ts';
 import type { Decoder } from './decoder.ts';
 import { type Library, NativeUnavailableError, openLibrary } from './ffi/index.ts';
 import { openNativeDecoder } from './native-decoder.ts';
 import { nodeRuntimeVersion, openNodeDecoder } from './node-decoder.ts';
-import type { Compute } from './session-options.ts';
-import { chooseThreads } from './threads.ts';
+import type { ModelShape } from './probe.ts';
 
 /** `native` calls the library itself; `node` goes through the package's own binding, which copies. */
 export type BackendName = 'native' | 'node';
 
 export interface DecoderOptions {
-  /** Threads to compute with; 0 chooses. */
+  /** Threads to compute with; 0 chooses, by a measurement where the backend is native. */
   threads: number;
   contextLength: number;
+  /** What to measure with, where something is left to choose; without it nothing is measured. */
+  shape?: ModelShape;
 }
 
-export interface OpenedDecoder {
-  decoder: Decoder;
-  compute: Compute;
-}
+export type OpenedDecoder = Choice & { decoder: Decoder };
 
 /** ONNX Runtime in this process. */
 export interface Runtime {
@@ -60,9 +59,15 @@ function nativeRuntime(library: Library): Runtime {
     version: library.version,
     backend: 'native',
     fallbackReason: null,
-    async openDecoder(graphPath, { threads, contextLength }) {
-      const compute = chooseCompute(threads);
-      return { decoder: await openNativeDecoder(library, graphPath, contextLength, compute), compute };
+    async openDecoder(graphPath, { threads, contextLength, shape }) {
+      const choice =
+        shape === undefined
+          ? computeByRule(threads)
+          : await chooseCompute(library, graphPath, shape, threads);
+      return {
+        ...choice,
+        decoder: await openNativeDecoder(library, graphPath, contextLength, choice.compute),
+      };
     },
   };
 }
@@ -74,14 +79,8 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
     backend: 'node',
     fallbackReason,
     async openDecoder(graphPath, { threads, contextLength }) {
-      const compute = chooseCompute(threads);
-      return { decoder: await openNodeDecoder(graphPath, contextLength, compute), compute };
+      const choice = computeByRule(threads);
+      return { ...choice, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
     },
   };
-}
-
-function chooseCompute(threads: number): Compute {
-  // Spinning threads take the cores that the daemon and the kernel need: 2 to 2.5 times slower on a
-  // board that does anything else, and no faster on an idle one.
-  return { threads: threads === 0 ? chooseThreads() : threads, spinUs: 0 };
 }

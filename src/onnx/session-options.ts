@@ -6,10 +6,15 @@ export interface Compute {
   threads: number;
   /** How long a thread without work looks for more before it sleeps; 0 sleeps at once. */
   spinUs: number;
+  /** Of MatMulNBits, in place of the graph's own 4; null leaves the graph as it is. */
+  accuracyLevel: number | null;
 }
 
 /** The options of a session, for either backend. */
-export function sessionOptions({ threads, spinUs }: Compute): InferenceSession.SessionOptions {
+export function sessionOptions({
+  threads,
+  spinUs,
+}: Omit<Compute, 'accuracyLevel'>): InferenceSession.SessionOptions {
   const spinning =
     spinUs === 0 ? { allow_spinning: '0' } : { allow_spinning: '1', spin_duration_us: String(spinUs) };
   return {

@@ -36,6 +36,8 @@ onEachBroker('a device says what it is', (kind) => {
       backend_reason: null,
       threads: 2,
       spin_us: 0,
+      chosen_by: 'setting',
+      accuracy_level: 4,
       load_ms: 2,
     });
     assert.deepEqual(Object.keys(info.limits), [

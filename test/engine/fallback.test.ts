@@ -19,7 +19,10 @@ test('where the library cannot be opened the other backend runs the model, and s
   const runtime = openRuntime('auto', nowhere);
   assert.equal(runtime.backend, 'node');
   assert.match(runtime.fallbackReason ?? '', /nowhere/);
-  const { decoder } = await runtime.openDecoder(join(dir, 'model.onnx'), { threads: 1, contextLength: 64 });
+  const { decoder } = await runtime.openDecoder(join(dir, 'model.onnx'), {
+    threads: 1,
+    contextLength: 64,
+  });
   assert.ok((await decoder.forward([1, 2, 3])).every(Number.isFinite));
   await decoder.dispose();
 });

@@ -65,6 +65,8 @@ test('a good model is described by its manifest and bounded by the options', asy
     backend_reason: null,
     threads: 1,
     spin_us: 0,
+    chosen_by: 'setting',
+    accuracy_level: null,
   });
   assert.ok(engine.info.load_ms > 0);
   await engine.close();

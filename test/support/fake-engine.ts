@@ -110,6 +110,8 @@ function ready({ threads }: EngineOptions): FromEngine {
     backend_reason: null,
     threads: threads === 0 ? 1 : threads,
     spin_us: 0,
+    chosen_by: 'setting',
+    accuracy_level: 4,
   };
   return { type: 'ready', info: { engine, model: fakeModel, load_ms: 1.5 } };
 }
