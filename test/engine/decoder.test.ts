@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { shippedModel } from '../../src/lib/package-root.ts';
+import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
 import type { Decoder } from '../../src/onnx/decoder.ts';
 import { type BackendName, openRuntime } from '../../src/onnx/runtime.ts';
 import { chooseThreads } from '../../src/onnx/threads.ts';
+import { tinyVariants } from '../golden/tiny-variants.ts';
 import { argmax, largestDifference, ModelRunner } from '../support/onnx-runner.ts';
-import { type TinyModelOptions, tinyModelDir } from '../support/tiny-model.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** Float32 sums in another order differ by this much at most, at logits up to 15. */
 const float32Tolerance = 1e-4;
@@ -130,28 +134,34 @@ async function continued(
   return tokens;
 }
 
-/** Every kind of graph that the builder writes. */
-const graphs: Record<string, TinyModelOptions> = {
-  'int4 block 32': {},
-  'int4 block 64': { build: { blockSize: 64 } },
-  'int8 block 32': { build: { quantization: 'int8' } },
-  float32: { build: { quantization: 'float32' } },
-  'all logits': { build: { logits: 'all' } },
+/** Every kind of graph: of each family and each quantization that the builder knows, and the one that ships. */
+const graphs: Record<string, () => Promise<string>> = {
+  'int4 block 64': () => tinyModelDir({ build: { blockSize: 64 } }),
+  'int8 block 32': () => tinyModelDir({ build: { quantization: 'int8' } }),
+  float32: () => tinyModelDir({ build: { quantization: 'float32' } }),
+  'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
+  'the model that ships': async () => shippedModel(),
 };
+for (const [name, checkpoint] of Object.entries(tinyVariants))
+  graphs[name] = () => tinyModelDir({ checkpoint });
 
-for (const [name, options] of Object.entries(graphs))
+for (const [name, build] of Object.entries(graphs))
   test(`both backends give the same tokens, chunked or at once, fresh or rewound: ${name}`, async () => {
-    const modelDir = await tinyModelDir(options);
-    const native = await open('native', modelDir, 256);
-    const node = await open('node', modelDir, 256);
-    const prompt = Array.from({ length: 90 }, (_, i) => (i * 17 + 3) % 256);
-    const expectedTokens = await continued(node, prompt, 128, 60);
-    for (const chunk of [128, 32, 13]) {
+    const modelDir = await build();
+    const { context_length } = JSON.parse(readFileSync(join(modelDir, manifestFile), 'utf8')) as Manifest;
+    const room = Math.min(96, context_length);
+    const native = await open('native', modelDir, room);
+    const node = await open('node', modelDir, room);
+    const prompt = Array.from({ length: Math.floor(room * 0.6) }, (_, i) => (i * 17 + 3) % 256);
+    const answer = Math.floor(room * 0.3);
+    const kept = Math.floor(room * 0.4);
+    const expectedTokens = await continued(node, prompt, prompt.length, answer);
+    for (const chunk of [prompt.length, 32, 13]) {
       native.reset();
-      assert.deepEqual(await continued(native, prompt, chunk, 60), expectedTokens);
+      assert.deepEqual(await continued(native, prompt, chunk, answer), expectedTokens);
       // What the rewound part of the memory holds must not show.
-      native.rewind(40);
-      assert.deepEqual(await continued(native, prompt.slice(40), chunk, 60), expectedTokens);
+      native.rewind(kept);
+      assert.deepEqual(await continued(native, prompt.slice(kept), chunk, answer), expectedTokens);
     }
     await Promise.all([native.dispose(), node.dispose()]);
   });
