@@ -5,18 +5,20 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
+const grammarPackage = '@mlc-ai/web-xgrammar';
 
-export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+/** Builds and returns the paths in `node_modules` of the packages that went into the bundle. */
+export async function buildAll(outdir = join(root, 'dist'), version = packageVersion()): Promise<string[]> {
   rmSync(outdir, { recursive: true, force: true });
   mkdirSync(outdir, { recursive: true });
-  await build({
+  const { metafile } = await build({
     entryPoints: {
       slmd: join(root, 'src/main.ts'),
       engine: join(root, 'src/engine/main.ts'),
       grammar: join(root, 'src/grammar/worker.ts'),
     },
     outdir,
+    absWorkingDir: root,
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -34,9 +36,21 @@ export async function buildAll(outdir = join(root, 'dist')): Promise<void> {
     metafile: true,
   });
   // It holds its WebAssembly in itself, and is read as a file; see src/grammar/xgrammar.ts.
-  copyFileSync(join(root, 'node_modules/@mlc-ai/web-xgrammar/lib/index.js'), join(outdir, 'xgrammar.cjs'));
+  copyFileSync(join(root, 'node_modules', grammarPackage, 'lib/index.js'), join(outdir, 'xgrammar.cjs'));
   writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }\n');
   chmodSync(join(outdir, 'slmd.js'), 0o755);
+  return bundledPackages([...Object.keys(metafile.inputs), `node_modules/${grammarPackage}/`]);
+}
+
+function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
+}
+
+function bundledPackages(inputs: string[]): string[] {
+  const packages = inputs.flatMap(
+    (path) => /^node_modules\/((?:.*\/node_modules\/)?(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [],
+  );
+  return [...new Set(packages)].sort();
 }
 
 if (import.meta.main) await buildAll();

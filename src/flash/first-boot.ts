@@ -50,7 +50,8 @@ cp -r ${boot}/${model} ${models_directory}/
 `
 }
 dpkg -i --force-confold ${boot}/${package_name} || { echo 'slmd was not installed'; exit 1; }
-systemctl enable --now slmd.service
+# Not waited for: the service is up when its broker has answered, and the secrets go before that.
+systemctl --no-block enable --now slmd.service
 ${ssh ? 'systemctl enable --now ssh.service || systemctl enable --now sshd.service\n' : ''}`;
 }
 
