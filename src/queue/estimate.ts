@@ -29,6 +29,8 @@ export interface Estimate {
 
 /** Nineteen sums of twenty are below their mean and so many standard deviations. */
 const standardDeviations = 1.645;
+/** Means are over some so many answers: see the pace meter. */
+const answersBehindMeans = 16;
 
 /** What one request will most likely take. */
 export function workMs({ bytes, max_tokens }: Work, pace: Pace): number {
@@ -45,6 +47,10 @@ export function workMs({ bytes, max_tokens }: Work, pace: Pace): number {
  *
  * Behind others a request that will probably be late takes their turn for nothing: it needs what nineteen
  * of twenty would. Alone it harms nobody by trying: it needs what one of twenty would.
+ *
+ * Answers differ from their mean each in its own way, and these differences mostly cancel out. That the
+ * mean itself is a little off is the same for all that go first, and adds up: a device that is offered far
+ * more than it can do would otherwise admit most just when it believes itself quicker than it is.
  */
 export function estimate(own: Work, ahead: { work: Work; running_ms: number }[], pace: Pace): Estimate {
   const wait = ahead.reduce(
@@ -58,7 +64,12 @@ export function estimate(own: Work, ahead: { work: Work; running_ms: number }[],
   const needs_alone_ms = alone - margin;
   return {
     eta_ms,
-    needs_ms: ahead.length === 0 ? needs_alone_ms : eta_ms + margin * Math.sqrt(ahead.length + 1),
+    needs_ms: ahead.length === 0 ? needs_alone_ms : eta_ms + margin * deviationOfSum(ahead.length + 1),
     needs_alone_ms,
   };
+}
+
+/** How far a sum of so many answers is off, in standard deviations of one. */
+function deviationOfSum(answers: number): number {
+  return Math.sqrt(answers + answers ** 2 / answersBehindMeans);
 }
