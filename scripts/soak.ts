@@ -2,12 +2,14 @@
  * `npm run test:soak [-- options]`: what `npm test` shows in seconds, for as long as it takes to believe it.
  *
  * A real device answers thousands of prompts while the daemon, the engine, the broker and the network
- * between them are killed, cut and frozen, and its disk is full. Exits 1 where anything is lost, answered
+ * between them are killed, cut and frozen, and its disk is full; it is offered ten times what it can do. Exits 1 where anything is lost, answered
  * in two ways or computed twice, or grows without bound.
  */
 
 import { parseArgs } from 'node:util';
 import { Progress } from '../src/cli/progress.ts';
+import { overload } from '../test/soak/overload.ts';
+import { overloadFailures, overloadTable } from '../test/soak/overload-report.ts';
 import { soak } from '../test/soak/soak.ts';
 import { soakFailures, soakTable } from '../test/soak/soak-report.ts';
 import { buildAll } from './build.ts';
@@ -16,6 +18,7 @@ import { installMissing } from './debian.ts';
 const usage = `npm run test:soak [-- [lane …] [options]]
 
   soak             prompts under seeded faults, with Mosquitto
+  overload         two minutes of ten times as many prompts as the device can answer
 
   --prompts <n>    how many prompts the soak asks (default: 10000)
   --minutes <n>    ends the soak after so long, with what was asked by then (default: 60)
@@ -28,7 +31,13 @@ interface Options {
 }
 
 /** Each prints what it saw, and returns what it must not have seen. */
-const lanes: Record<string, (options: Options) => Promise<string[]>> = { soak: soakLane };
+const lanes: Record<string, (options: Options) => Promise<string[]>> = {
+  soak: soakLane,
+  overload: overloadLane,
+};
+
+const overloadSeconds = 120;
+const overloadFactor = 10;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -82,4 +91,13 @@ async function soakLane({ prompts, minutes, seed }: Options): Promise<string[]> 
   bar.end();
   console.log(soakTable(report));
   return soakFailures(report);
+}
+
+async function overloadLane({ seed }: Options): Promise<string[]> {
+  const bar = new Progress(`overload, seed ${seed}`);
+  const progress = (second: number) => bar.report(second, overloadSeconds);
+  const report = await overload({ seed, seconds: overloadSeconds, factor: overloadFactor, progress });
+  bar.end();
+  console.log(overloadTable(report));
+  return overloadFailures(report, overloadFactor);
 }

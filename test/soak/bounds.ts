@@ -9,6 +9,20 @@ export interface Bounded {
   bound: number;
 }
 
+/** The measures that are above their bounds at the end, a line each. */
+export function outOfBounds(samples: readonly Sample[]): string[] {
+  if (samples.length === 0) return ['no sample was taken'];
+  return boundedness(samples)
+    .filter(({ late, bound }) => late > bound)
+    .map(({ name, late, bound }) => `${name} grew to ${late.toFixed(1)}, above ${bound.toFixed(1)}`);
+}
+
+export function boundsTable(measures: readonly Bounded[]): string {
+  return [`${'most of'.padEnd(16)} first quarter   last quarter   bound`, ...measures.map(boundRow)].join(
+    '\n',
+  );
+}
+
 const mebibyte = 1024 * 1024;
 /** What a process may grow by from its first prompts to its last: a heap that finds its size, but no leak. */
 const growthBytes = 64 * mebibyte;
@@ -43,4 +57,9 @@ export function boundedness(samples: readonly Sample[]): Bounded[] {
     measure('engine_handles', (early) => early + growthHandles),
     measure('journal_bytes', () => journalBytesMax),
   ];
+}
+
+function boundRow({ name, unit, early, late, bound }: Bounded): string {
+  const cells = [early, late, bound].map((value) => value.toFixed(unit === '' ? 0 : 1).padStart(12));
+  return `${`${name}${unit === '' ? '' : `, ${unit}`}`.padEnd(17)}${cells.join(' ')}`;
 }

@@ -24,7 +24,7 @@ export interface DeviceOptions {
   journal_dir: string;
   settings: Settings;
   /** The ids of requests that ended, from the log. */
-  ended(id: string): void;
+  ended?(id: string): void;
 }
 
 /** The last lines of its log, for a run that fails. */
@@ -108,6 +108,6 @@ export class Device {
     this.lines.push(line);
     if (this.lines.length > linesKept) this.lines.shift();
     if (!line.includes('"msg":"ended"')) return;
-    this.#options.ended((JSON.parse(line) as { id: string }).id);
+    this.#options.ended?.((JSON.parse(line) as { id: string }).id);
   }
 }

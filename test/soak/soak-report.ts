@@ -1,4 +1,4 @@
-import { type Bounded, boundedness } from './bounds.ts';
+import { boundedness, boundsTable, outOfBounds } from './bounds.ts';
 import type { FaultReport, SoakReport } from './soak.ts';
 
 /** What a run showed that it must not show; none where it passed. */
@@ -13,10 +13,7 @@ export function soakFailures(report: SoakReport): string[] {
     ...ids('accepted and not answered', forgotten),
     ...ids('not at their end in the journal', open),
     ...(retained_wrong === 0 ? [] : [`${retained_wrong} retained results are not what was heard`]),
-    ...(samples.length === 0 ? ['no sample was taken'] : []),
-    ...boundedness(samples)
-      .filter(({ late, bound }) => late > bound)
-      .map(({ name, late, bound }) => `${name} grew to ${late.toFixed(1)}, above ${bound.toFixed(1)}`),
+    ...outOfBounds(samples),
   ];
 }
 
@@ -34,8 +31,7 @@ export function soakTable(report: SoakReport): string {
     `refusals, each asked again later: ${counts(verdict.refusals) || 'none'}`,
     `remembered at the end ${report.remembered} · retained ${report.remembered - report.retained_lost}, wrong ${report.retained_wrong} · lost by a killed broker and brought back by asking ${report.retained_lost} · not at their end ${report.open.length}`,
     '',
-    `${'most of'.padEnd(16)} first quarter   last quarter   bound`,
-    ...boundedness(samples).map(boundRow),
+    boundsTable(boundedness(samples)),
   ].join('\n');
 }
 
@@ -44,11 +40,6 @@ function faultRow({ name, times, recoveries_ms }: FaultReport): string {
   const [p50, max] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
   const cells = [p50, max].map((ms = 0) => (ms / 1000).toFixed(2).padStart(6));
   return `${name.padEnd(16)} ${String(times).padStart(5)}                       ${cells.join(' ')}`;
-}
-
-function boundRow({ name, unit, early, late, bound }: Bounded): string {
-  const cells = [early, late, bound].map((value) => value.toFixed(unit === '' ? 0 : 1).padStart(12));
-  return `${`${name}${unit === '' ? '' : `, ${unit}`}`.padEnd(17)}${cells.join(' ')}`;
 }
 
 function counts(of: Record<string, number>): string {

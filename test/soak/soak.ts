@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Life } from '../support/lives.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
@@ -83,18 +81,8 @@ const brokerConfig = 'persistence true\nautosave_interval 1\nmax_queued_messages
  *
  * @throws where the device does not recover from a fault; what it lost is in the report
  */
-export async function soak(options: SoakOptions): Promise<SoakReport> {
-  let clean = async () => {};
-  const stage = new Stage({
-    after: (end) => {
-      clean = end;
-    },
-  });
-  try {
-    return await new Soak(options).run(stage);
-  } finally {
-    await clean();
-  }
+export function soak(options: SoakOptions): Promise<SoakReport> {
+  return Stage.during((stage) => new Soak(options).run(stage));
 }
 
 class Soak {
@@ -138,8 +126,7 @@ class Soak {
   }
 
   async #build(stage: Stage): Promise<{ struck: Struck; disk_skipped: string | null }> {
-    const dir = mkdtempSync(join(tmpdir(), 'slmd-soak-'));
-    stage.add({ stop: async () => rmSync(dir, { recursive: true, force: true }) });
+    const dir = stage.directory();
     const mounted = mountSmallDisk(join(dir, 'disk'));
     const disk = typeof mounted === 'string' ? null : stage.add(mounted);
     const broker = stage.add(await startMosquitto({ config: brokerConfig }));

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { BrokerKind, RunningBroker } from './brokers.ts';
 import { type DaemonOptions, type RunningDaemon, startDaemon } from './daemon.ts';
 import { type RequesterOptions, TestRequester } from './requester.ts';
@@ -20,6 +23,21 @@ export class Stage {
     scope.after(() => this.clear());
   }
 
+  /** For what is no test: everything that the work starts is stopped when it ends. */
+  static async during<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
+    let clean = async () => {};
+    const stage = new Stage({
+      after: (end) => {
+        clean = end;
+      },
+    });
+    try {
+      return await work(stage);
+    } finally {
+      await clean();
+    }
+  }
+
   add<T extends Stoppable>(started: T): T {
     this.#started.push(started);
     return started;
@@ -31,6 +49,13 @@ export class Stage {
     for (const started of this.#started.splice(0).reverse())
       await inTime(started.stop(), 'what a test started stops').catch((error) => errors.push(error));
     if (errors.length > 0) throw new AggregateError(errors, 'what a test started does not stop');
+  }
+
+  /** An empty directory that goes with the others. */
+  directory(): string {
+    const dir = mkdtempSync(join(tmpdir(), 'slmd-stage-'));
+    this.add({ stop: async () => rmSync(dir, { recursive: true, force: true }) });
+    return dir;
   }
 
   daemon(options: DaemonOptions): RunningDaemon {

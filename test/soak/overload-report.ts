@@ -1,0 +1,36 @@
+import { boundedness, boundsTable, outOfBounds } from './bounds.ts';
+import type { OverloadReport } from './overload.ts';
+
+/** What an overload may end in: an answer in time, or a word at once that there is no room for it. */
+const outcomes: ReadonlySet<string> = new Set(['ok', 'queue_full', 'deadline_unmeetable', 'expired']);
+/** A flood that reached less than this of what it should have offered was none. */
+const offeredShareMin = 0.5;
+
+/** What a flood showed that it must not show; none where it passed. */
+export function overloadFailures(report: OverloadReport, factor: number): string[] {
+  const { without_result, admitted_p95_ms, deadline_ms, offered_rate, service_rate } = report;
+  const others = Object.keys(report.outcomes).filter((outcome) => !outcomes.has(outcome));
+  return [
+    ...(offered_rate < offeredShareMin * factor * service_rate
+      ? [`only ${offered_rate.toFixed(0)} prompts a second were offered`]
+      : []),
+    ...(without_result === 0 ? [] : [`${without_result} prompts have no result`]),
+    ...others.map((outcome) => `${report.outcomes[outcome]} prompts ended as ${outcome}`),
+    ...(admitted_p95_ms <= deadline_ms
+      ? []
+      : [`the 95th percentile of what was admitted is beyond its deadline of ${deadline_ms} ms`]),
+    ...outOfBounds(report.samples),
+  ];
+}
+
+export function overloadTable(report: OverloadReport): string {
+  const { seed, seconds, service_rate, offered_rate, prompts, samples } = report;
+  const ends = Object.entries(report.outcomes).map(([outcome, count]) => `${outcome} ${count}`);
+  return [
+    `overload  seed ${seed} · ${seconds} s · serves ${service_rate.toFixed(0)}/s · is offered ${offered_rate.toFixed(0)}/s`,
+    `${prompts} prompts: ${ends.join(', ')} · without a result ${report.without_result}`,
+    `admitted: p50 ${report.admitted_p50_ms.toFixed(0)} ms, p95 ${report.admitted_p95_ms.toFixed(0)} ms, deadline ${report.deadline_ms} ms`,
+    '',
+    boundsTable(boundedness(samples)),
+  ].join('\n');
+}
