@@ -15,11 +15,7 @@ export async function intoDirectory<T>(
   write: (dir: string) => Promise<T>,
 ): Promise<T> {
   const target = resolve(outDir);
-  const existing = await listing(target);
-  if (existing !== null && !force) throw new BuildError('out_exists', `${outDir} is already there`);
-  if (existing !== null && existing.length > 0 && !existing.includes(manifestFile)) {
-    throw new BuildError('out_exists', `${outDir} is not a model directory, and is not replaced`);
-  }
+  const existing = await requireReplaceable(target, force);
   await mkdir(dirname(target), { recursive: true });
   const work = await mkdtemp(join(dirname(target), `.${basename(target)}.`));
   try {
@@ -31,6 +27,21 @@ export async function intoDirectory<T>(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * Makes sure that a build may go to `outDir`, for those who want to know it before a long one.
+ *
+ * @returns the names in it; null when there is no such directory
+ * @throws BuildError `out_exists`
+ */
+export async function requireReplaceable(outDir: string, force: boolean): Promise<string[] | null> {
+  const existing = await listing(outDir);
+  if (existing !== null && !force) throw new BuildError('out_exists', `${outDir} is already there`);
+  if (existing !== null && existing.length > 0 && !existing.includes(manifestFile)) {
+    throw new BuildError('out_exists', `${outDir} is not a model directory, and is not replaced`);
+  }
+  return existing;
 }
 
 /** Moves what is at `target` to `old`, and `built` to its place; when that fails, it is moved back. */

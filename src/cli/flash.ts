@@ -9,7 +9,7 @@ import { imagerManifest } from '../flash/imager.ts';
 import { cardTarget, fileTarget, type Target } from '../flash/target.ts';
 import { packageRoot } from '../lib/package-root.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
-import { Progress } from './progress.ts';
+import { Steps } from './progress.ts';
 
 export const usage = `slmd flash <image> (--out <file> | --card <disk>) --device <name> --broker <url> [options]
 
@@ -150,15 +150,10 @@ function targetsOf(
 }
 
 function eventsOf({ yes }: Values): FlashEvents {
-  const bars = new Map<string, Progress>();
+  const steps = new Steps();
   const show = (label: string, done: number, total: number) => {
-    const bar = bars.get(label) ?? new Progress(label);
-    bars.set(label, bar);
-    bar.report(done, total);
-    if (done >= total) {
-      bar.end();
-      bars.delete(label);
-    }
+    steps.report(label, done, total);
+    if (done >= total) steps.end();
   };
   return {
     unpacking: (done, total) => show('unpacking', done, total),

@@ -3,7 +3,8 @@ import { parseArgs } from 'node:util';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
-import { Progress } from './progress.ts';
+import { buildChosen, type Tried } from './model-choose.ts';
+import { Steps } from './progress.ts';
 
 export const buildUsage = `slmd model build <checkpoint> --out <dir> [options]
 
@@ -11,7 +12,8 @@ Turns a checkpoint (config.json, safetensors, tokenizer.json) into a model direc
 Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (dense and mixture of experts).
 
   --out <dir>            where to; must not exist
-  --quantization <q>     int4 (default), int8 or float32
+  --quantization <q>     int4 (default), int8 or float32; auto builds several and compares each with
+                         float32: the fastest that is good wins
   --block-size <n>       weights that share a scale: 32 (default), 64 or 128
   --int8-layers <list>   layers that get eight bits in an int4 model, such as 0,1,23
   --scales <how>         search (default) for the smallest error, or nearest, which is quicker
@@ -43,15 +45,15 @@ export async function modelBuild(args: string[]): Promise<void> {
   const [checkpoint] = positionals;
   if (checkpoint === undefined || positionals.length > 1 || values.out === undefined)
     throw new CommandError(exitCodes.usage, `one checkpoint and --out are needed\n\n${buildUsage}`);
+  if (values.quantization === 'auto' && values['block-size'] !== undefined)
+    throw new CommandError(exitCodes.usage, '--quantization auto chooses the block size too');
 
-  const progress = new Progress('building');
+  const steps = new Steps();
   // The builder leaves nothing half-made behind, if it is asked to stop and not shot.
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort(new CommandError(exitCodes.interrupted, 'interrupted')));
   // What the values may be, the builder knows: it refuses others by name.
   const options = {
-    ...given('quantization', values.quantization),
-    ...given('blockSize', number(values['block-size'])),
     ...given('int8Layers', values['int8-layers']?.split(',').map(Number)),
     ...given('scales', values.scales),
     ...given('headBits', number(values['head-bits'])),
@@ -61,19 +63,41 @@ export async function modelBuild(args: string[]): Promise<void> {
     ...given('id', values.id),
     force: values.force,
     signal: interrupted.signal,
-    onProgress: ({ bytesDone, bytesTotal }) => progress.report(bytesDone, bytesTotal),
   } as BuildOptions;
+  const layout = {
+    ...given('quantization', values.quantization),
+    ...given('blockSize', number(values['block-size'])),
+  } as BuildOptions;
+  const onStep = (label: string, done: number, total: number) => steps.report(label, done, total);
+  const build = (from: string, to: string) =>
+    buildModel(from, to, {
+      ...options,
+      ...layout,
+      onProgress: ({ bytesDone, bytesTotal }) => onStep('building', bytesDone, bytesTotal),
+    });
+  const choose = (from: string, to: string) =>
+    buildChosen(from, to, options, { threads: 0, onStep, onTried: (tried) => console.log(triedLine(tried)) });
   try {
-    const manifest = await buildModel(resolve(checkpoint), resolve(values.out), options);
-    progress.end();
+    const manifest = await (values.quantization === 'auto' ? choose : build)(
+      resolve(checkpoint),
+      resolve(values.out),
+    );
+    steps.end();
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     console.log(
       `${manifest.id}: ${(manifest.parameters / 1e6).toFixed(2)} M parameters, ${(bytes / 1e6).toFixed(1)} MB, in ${values.out}`,
     );
   } catch (error) {
-    progress.end();
+    steps.end();
     coded(error);
   }
+}
+
+function triedLine({ layout: { quantization, blockSize }, comparison }: Tried): string {
+  const { verdict, answers, perplexity_ratio } = comparison;
+  const prose = perplexity_ratio === null ? '' : `, perplexity × ${perplexity_ratio.toFixed(3)}`;
+  const same = `${(100 * answers.greedy_agreement).toFixed(2)} % of tokens the same`;
+  return `${quantization} b${blockSize}: ${same}, KL ${answers.kl_divergence.toFixed(4)}${prose}: ${verdict}`;
 }
 
 function given(name: string, value: string | number | number[] | undefined): object {

@@ -34,4 +34,22 @@ export class Progress {
   }
 }
 
+/** Progress of one step after another, each with a bar of its own. */
+export class Steps {
+  #label = '';
+  #bar: Progress | null = null;
+
+  report(label: string, done: number, total: number): void {
+    if (label !== this.#label) this.end();
+    this.#label = label;
+    this.#bar ??= new Progress(label);
+    this.#bar.report(done, total);
+  }
+
+  end(): void {
+    this.#bar?.end();
+    this.#bar = null;
+  }
+}
+
 const barColumns = 30;

@@ -9,6 +9,19 @@ export const modelIdPattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().positive();
 
+/** How near a quantized model is to a more exact build of its checkpoint. */
+export const verificationSchema = z.object({
+  verdict: z.enum(['good', 'fair', 'poor']),
+  /** What it was compared with, as `quantizationName` says it. */
+  against: z.string(),
+  /** Share of the reference's own tokens that this model would have chosen too. */
+  greedy_agreement: z.number().min(0).max(1),
+  /** Mean of KL(reference ‖ this model), in nats. */
+  kl_divergence: z.number().min(0),
+  /** Perplexity over that of the reference, on a fixed text; null where it is not in the model's language. */
+  perplexity_ratio: z.number().positive().nullable(),
+});
+
 /**
  * `slmd-model.json`: what a model is, and the hash of every other file of its directory.
  *
@@ -48,10 +61,13 @@ export const manifestSchema = z.object({
   parameters: count,
   /** Tokens that end a generation; empty when the checkpoint names none. */
   eos_token_ids: z.array(z.number().int().nonnegative()),
+  /** What `slmd model verify --against` found, where it has been run. */
+  verification: verificationSchema.optional(),
   files: z.record(z.string(), z.object({ sha256, bytes: z.number().int().nonnegative() })),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+export type Verification = z.infer<typeof verificationSchema>;
 
 /** For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `float32`. */
 export function quantizationName({ bits, block_size, int8_layers }: Manifest['quantization']): string {

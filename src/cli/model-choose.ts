@@ -1,0 +1,83 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BuildOptions, buildModel } from '../builder/build-model.ts';
+import { requireReplaceable } from '../builder/out-directory.ts';
+import type { Manifest } from '../model/manifest.ts';
+import { type Comparison, compareModels } from '../oracle/compare.ts';
+import { type OnStep, recordComparison } from './model-compare.ts';
+
+type Layout = Required<Pick<BuildOptions, 'quantization' | 'blockSize'>>;
+
+/** Layouts by the bytes that each token reads, the fewest first: the first good one is the fastest good one. */
+const layouts: readonly Layout[] = [
+  { quantization: 'int4', blockSize: 128 },
+  { quantization: 'int4', blockSize: 64 },
+  { quantization: 'int4', blockSize: 32 },
+  { quantization: 'int8', blockSize: 32 },
+];
+
+const ranks = { good: 2, fair: 1, poor: 0 } as const;
+
+export interface Tried {
+  layout: Layout;
+  comparison: Comparison;
+}
+
+/**
+ * Builds a checkpoint in the layout that a comparison with its float32 build chooses: the first one that
+ * is good, else the best of all.
+ *
+ * @param onTried told what each layout that was tried loses
+ * @throws BuildError, SlmdError
+ */
+export async function buildChosen(
+  checkpoint: string,
+  out: string,
+  options: Omit<BuildOptions, keyof Layout>,
+  { threads, onStep, onTried }: { threads: number; onStep: OnStep; onTried(tried: Tried): void },
+): Promise<Manifest> {
+  await requireReplaceable(out, options.force ?? false);
+  const work = await mkdtemp(join(tmpdir(), 'slmd-choose-'));
+  const build = (name: string, more: BuildOptions) => {
+    const onProgress = onStepOf(`building ${name}`, onStep);
+    return buildModel(checkpoint, join(work, name), {
+      ...options,
+      ...more,
+      id: 'candidate',
+      force: true,
+      onProgress,
+    });
+  };
+  try {
+    const reference = await build('float32', { quantization: 'float32' });
+    let best: Tried | null = null;
+    for (const layout of layouts) {
+      const name = `${layout.quantization}-b${layout.blockSize}`;
+      await build(name, layout);
+      const comparison = await compareModels(join(work, name), join(work, 'float32'), {
+        threads,
+        onProgress: (done, total) => onStep(`comparing ${name}`, done, total),
+      });
+      await rm(join(work, name), { recursive: true });
+      const tried = { layout, comparison };
+      onTried(tried);
+      if (best === null || isBetter(comparison, best.comparison)) best = tried;
+      if (comparison.verdict === 'good') break;
+    }
+    const { layout, comparison } = best!;
+    await buildModel(checkpoint, out, { ...options, ...layout, onProgress: onStepOf('building', onStep) });
+    return await recordComparison(out, comparison, reference);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+function isBetter(a: Comparison, b: Comparison): boolean {
+  if (ranks[a.verdict] !== ranks[b.verdict]) return ranks[a.verdict] > ranks[b.verdict];
+  return a.answers.greedy_agreement > b.answers.greedy_agreement;
+}
+
+function onStepOf(label: string, onStep: OnStep): NonNullable<BuildOptions['onProgress']> {
+  return ({ bytesDone, bytesTotal }) => onStep(label, bytesDone, bytesTotal);
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { readModelDirectory } from '../../src/model/directory.ts';
+import type { Manifest } from '../../src/model/manifest.ts';
+import { compareModels } from '../../src/oracle/compare.ts';
+import { startCommand } from '../support/command.ts';
+import { temporaryDir } from '../support/temporary.ts';
+import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+import { writeTinyTokenizer } from '../support/tiny-tokenizer.ts';
+
+const options = { threads: 1 };
+const manifestOf = (dir: string) =>
+  JSON.parse(readFileSync(join(dir, 'slmd-model.json'), 'utf8')) as Manifest;
+
+function tinyCheckpoint(t: TestContext): string {
+  const dir = temporaryDir(t);
+  writeTinyCheckpoint(dir);
+  writeTinyTokenizer(dir);
+  return dir;
+}
+
+test('a model is at no distance from itself, and a quantized one is nearer the more bits it has', async () => {
+  const float32 = await tinyModelDir({ build: { quantization: 'float32' } });
+  const [same, int8, int4] = [
+    await compareModels(float32, float32, options),
+    await compareModels(await tinyModelDir({ build: { quantization: 'int8' } }), float32, options),
+    await compareModels(await tinyModelDir(), float32, options),
+  ];
+  assert.deepEqual([same.answers.greedy_agreement, same.answers.kl_divergence], [1, 0]);
+  assert.equal(same.verdict, 'good');
+  assert.ok(0 < int8.answers.kl_divergence && int8.answers.kl_divergence < int4.answers.kl_divergence);
+  assert.ok(int8.answers.greedy_agreement > int4.answers.greedy_agreement);
+});
+
+test('two models that are not of one checkpoint are not compared', async () => {
+  const other = await tinyModelDir({ checkpoint: { layers: 3 } });
+  await assert.rejects(compareModels(await tinyModelDir(), other, options), { code: 'models_differ' });
+});
+
+test('slmd model verify --against writes its verdict into the manifest, and the model is whole after it', async (t) => {
+  const dir = join(temporaryDir(t), 'model');
+  cpSync(await tinyModelDir({ build: { quantization: 'int8' } }), dir, { recursive: true });
+  const { code, stdout, stderr } = await startCommand([
+    'model',
+    'verify',
+    dir,
+    '--against',
+    tinyCheckpoint(t),
+    '--json',
+  ]).ran;
+  assert.equal(code, 0, stderr);
+  const { comparison } = JSON.parse(stdout);
+  const { verification } = manifestOf(dir);
+  assert.equal(verification?.verdict, comparison.verdict);
+  assert.equal(verification?.against, 'float32');
+  assert.equal((await readModelDirectory(dir)).manifest.id, 'tiny');
+});
+
+test('slmd model verify --no-record leaves the manifest as it is, and a signed one is not changed', async (t) => {
+  const dir = join(temporaryDir(t), 'model');
+  cpSync(await tinyModelDir(), dir, { recursive: true });
+  const before = readFileSync(join(dir, 'slmd-model.json'), 'utf8');
+  const against = ['--against', await tinyModelDir({ build: { quantization: 'float32' } })];
+  assert.equal((await startCommand(['model', 'verify', dir, ...against, '--no-record']).ran).code, 0);
+  writeFileSync(join(dir, 'slmd-model.json.sig'), 'a signature');
+  const signed = await startCommand(['model', 'verify', dir, ...against]).ran;
+  assert.equal(signed.code, 1);
+  assert.equal(readFileSync(join(dir, 'slmd-model.json'), 'utf8'), before);
+});
+
+test('slmd model build --quantization auto takes the fastest layout that is good, and says what each loses', async (t) => {
+  const out = join(temporaryDir(t), 'model');
+  const { code, stdout, stderr } = await startCommand([
+    'model',
+    'build',
+    tinyCheckpoint(t),
+    '--out',
+    out,
+    '--quantization',
+    'auto',
+    '--id',
+    'chosen',
+  ]).ran;
+  assert.equal(code, 0, stderr);
+  const tried = stdout.split('\n').filter((line) => / KL /.test(line));
+  const { id, quantization, verification } = manifestOf(out);
+  assert.equal(id, 'chosen');
+  assert.equal(tried.at(-1)?.endsWith(`: ${verification?.verdict}`), true);
+  assert.equal(tried.at(-1)?.startsWith(`int${quantization.bits} b${quantization.block_size}`), true);
+  assert.ok(tried.slice(0, -1).every((line) => !line.endsWith(': good')));
+});
