@@ -47,25 +47,9 @@ export interface Info {
     memory_bytes: number;
     profile: string;
   };
-  /** Null until the engine is ready. */
-  engine: {
-    name: string;
-    version: string;
-    backend: string;
-    backend_reason: string | null;
-    threads: number;
-    spin_us: number;
-    chosen_by: string;
-    accuracy_level: number | null;
-    load_ms: number;
-  } | null;
-  model: {
-    id: string;
-    sha256: string;
-    quantization: string;
-    context_length: number;
-    parameters: number;
-  } | null;
+  /** Null until the engine is ready, as `model` is. */
+  engine: (ComputeInfo & { load_ms: number }) | null;
+  model: ModelInfo | null;
   limits: {
     payload_bytes_max: number;
     queue_depth_max: number;
@@ -73,4 +57,45 @@ export interface Info {
     deadline_default_ms: number | null;
   };
   features: string[];
+}
+
+/** What computes. */
+export interface ComputeInfo {
+  name: string;
+  version: string;
+  backend: string;
+  /** Why it is not the faster backend, where that was wanted. */
+  backend_reason: string | null;
+  threads: number;
+  /** How long a thread without work looks for more before it sleeps. */
+  spin_us: number;
+  /** Who said so: the configuration, a short measurement at load, or the number of cores. */
+  chosen_by: string;
+  /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
+  accuracy_level: number | null;
+}
+
+export interface ModelInfo {
+  id: string;
+  /** SHA-256 over the manifest, lower-case hex: it names every file of the model by its own hash. */
+  sha256: string;
+  quantization: string;
+  /** Tokens of prompt plus completion. */
+  context_length: number;
+  parameters: number;
+  /** How near the quantized model is to a more exact build; null where nobody has compared them. */
+  verification: Verification | null;
+}
+
+/** What `slmd model verify --against` found. */
+export interface Verification {
+  verdict: 'good' | 'fair' | 'poor';
+  /** What it was compared with: `float32`. */
+  against: string;
+  /** Share of the reference's own tokens that this model would have chosen too. */
+  greedy_agreement: number;
+  /** Mean of KL(reference ‖ this model), in nats. */
+  kl_divergence: number;
+  /** Perplexity over that of the reference, on a fixed text; null where it is not in the model's language. */
+  perplexity_ratio: number | null;
 }

@@ -137,6 +137,7 @@ function describe(
       quantization: quantizationName(manifest.quantization),
       context_length: contextLength,
       parameters: manifest.parameters,
+      verification: manifest.verification ?? null,
     },
     load_ms: loadMs,
   };

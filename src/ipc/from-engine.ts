@@ -24,6 +24,15 @@ const schema = z.discriminatedUnion('type', [
         quantization: z.string(),
         context_length: z.int(),
         parameters: z.number(),
+        verification: z
+          .object({
+            verdict: z.enum(['good', 'fair', 'poor']),
+            against: z.string(),
+            greedy_agreement: z.number(),
+            kl_divergence: z.number(),
+            perplexity_ratio: z.number().nullable(),
+          })
+          .nullable(),
       }),
       load_ms: ms,
     }),

@@ -7,6 +7,7 @@
  */
 
 import type { ChatMessage, ResponseFormat, SamplingOptions } from '../contract/prompt.ts';
+import type { ComputeInfo, ModelInfo } from '../contract/status.ts';
 
 export type { ChatMessage, ResponseFormat, SamplingOptions };
 
@@ -74,32 +75,9 @@ export interface CancelMessage {
 
 /** What an engine is, as it appears in the device's `info`. */
 export interface EngineInfo {
-  engine: {
-    name: string;
-    version: string;
-    backend: string;
-    /** Why it is not the faster backend, where that was wanted. */
-    backend_reason: string | null;
-    threads: number;
-    /** How long a thread without work looks for more before it sleeps. */
-    spin_us: number;
-    /** Who said so: the configuration, a short measurement at load, or the number of cores. */
-    chosen_by: string;
-    /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
-    accuracy_level: number | null;
-  };
+  engine: ComputeInfo;
   model: ModelInfo;
   load_ms: number;
-}
-
-export interface ModelInfo {
-  id: string;
-  /** SHA-256 over the manifest, lower-case hex: it names every file of the model by its own hash. */
-  sha256: string;
-  quantization: string;
-  /** Tokens of prompt plus completion. */
-  context_length: number;
-  parameters: number;
 }
 
 export interface ReadyMessage {

@@ -40,7 +40,10 @@ test('the model that ships is what the builder makes of the checkpoint that ship
   const manifest = await buildModel(join(shippedModel(), '../checkpoint'), out, {
     id: golden.model,
   });
-  assert.deepEqual(manifest, JSON.parse(readFileSync(join(shippedModel(), manifestFile), 'utf8')));
+  // What was found of it afterwards is not of the builder's making.
+  const { verification, ...shipped } = JSON.parse(readFileSync(join(shippedModel(), manifestFile), 'utf8'));
+  assert.deepEqual(manifest, shipped);
+  assert.equal(verification.verdict, 'good');
 });
 
 test('everything under models/ is at most 8 MB', () => {

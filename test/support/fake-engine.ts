@@ -43,6 +43,7 @@ export const fakeModel = {
   quantization: 'int4',
   context_length: 4096,
   parameters: 1_000_000,
+  verification: null,
 };
 
 export const tokenPauseMs = 20;
