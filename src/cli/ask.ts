@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { WireRequest } from '../contract/request.ts';
 import type { Result } from '../contract/result.ts';
 import { timerMaxMs } from '../lib/clock.ts';
+import { messageOf } from '../lib/errors.ts';
 import type { Requester } from '../mqtt/requester.ts';
 import { ConnectError } from '../mqtt/trouble.ts';
 import { readConfiguration } from './configuration.ts';
@@ -19,6 +21,8 @@ Asks a device over MQTT and prints its answer on stdout; timings go to stderr.
   --json                prints the result document; with --stream every message, one a line
   --system <text>       a system message before the prompt
   --max-tokens <n>      --temperature <t>      --seed <n>
+  --json-object         the answer is a JSON object
+  --schema <file>       the answer is JSON that is valid under this JSON schema
   --priority <p>        low, normal or high
   --timeout <seconds>   gives up, and cancels, after so long (default: 120)
   --url <url>           the broker (default: $SLMD_MQTT_URL, else mqtt://localhost:1883)
@@ -37,6 +41,8 @@ const options = {
   'max-tokens': { type: 'string' },
   temperature: { type: 'string' },
   seed: { type: 'string' },
+  'json-object': { type: 'boolean', default: false },
+  schema: { type: 'string' },
   priority: { type: 'string' },
   timeout: { type: 'string', default: '120' },
   url: { type: 'string' },
@@ -85,9 +91,23 @@ function requestOf(prompt: string, values: Values): WireRequest & { id: string }
     ...number(values.temperature, 'temperature'),
     ...number(values.seed, 'seed'),
     ...(values.priority === undefined ? {} : { priority: values.priority as 'low' | 'normal' | 'high' }),
+    ...responseFormatOf(values),
     deadline_ms: deadlineOf(values.timeout),
     stream: values.stream,
   };
+}
+
+/** What can be enforced, the device decides: it refuses with the path in the schema. */
+function responseFormatOf(values: Values): Pick<WireRequest, 'response_format'> {
+  const { schema: file, 'json-object': anyObject } = values;
+  if (file === undefined) return anyObject ? { response_format: { type: 'json_object' } } : {};
+  if (anyObject) throw new CommandError(exitCodes.usage, 'one of --schema and --json-object is enough');
+  try {
+    const schema = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+    return { response_format: { type: 'json_schema', json_schema: { schema } } };
+  } catch (error) {
+    throw new CommandError(exitCodes.usage, `--schema ${file} cannot be read as JSON: ${messageOf(error)}`);
+  }
 }
 
 function deadlineOf(timeout: string): number {

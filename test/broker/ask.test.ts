@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startEmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
@@ -104,4 +105,23 @@ test('slmd ask ends with 4 at once where the ACL keeps it from asking', {
   const { url } = stage.add(await startMosquitto({ acl: 'topic read slmd/#' }));
   const { code, stderr } = await startCommand(['ask', 'hi', '--device', 'kitchen', '--url', url]).ran;
   assert.equal(code, 4, stderr);
+});
+
+test('slmd ask --schema prints JSON that follows the file, and a file that is none is a usage error', async (t) => {
+  const { ask } = await asking(t);
+  const file = join(temporaryDir(t), 'schema.json');
+  writeFileSync(file, '{"type":"object","properties":{"messages":{}}}');
+  const { code, stdout } = await ask('options', '--schema', file, '--json');
+  assert.equal(code, 0);
+  const { json } = JSON.parse(stdout);
+  assert.equal(json.response_format.type, 'json_schema');
+  const any = await ask('options', '--json-object', '--json');
+  assert.equal(JSON.parse(any.stdout).json.response_format.type, 'json_object');
+  assert.equal((await ask('options', '--json-object', '--schema', file)).code, 2);
+  writeFileSync(file, 'type: object');
+  assert.equal((await ask('options', '--schema', file)).code, 2);
+  writeFileSync(file, '{"type":"object","minProperties":1}');
+  const refused = await ask('options', '--schema', file);
+  assert.equal(refused.code, 6);
+  assert.match(refused.stderr, /#\/minProperties/);
 });

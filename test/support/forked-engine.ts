@@ -49,8 +49,8 @@ export class ForkedEngine {
   #lastKey = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(env: NodeJS.ProcessEnv = {}, base: NodeJS.ProcessEnv = process.env) {
-    this.child = fork(entry, [], {
+  constructor(env: NodeJS.ProcessEnv = {}, base: NodeJS.ProcessEnv = process.env, file = entry) {
+    this.child = fork(file, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { ...base, ...env },
