@@ -1,11 +1,7 @@
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { ResponseFormat } from '../contract/prompt.ts';
-import { readSchema } from '../contract/schema/read.ts';
-import { anyObject } from '../contract/schema/shape.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { Constraint } from './constraint.ts';
-import { grammarOf } from './ebnf.ts';
 import type { Choice } from './matcher.ts';
 import type { Vocabulary } from './vocabulary.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
@@ -48,12 +44,11 @@ export class Grammars {
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<Constraint | undefined> {
-    const ebnf = grammarOf(format.type === 'json_object' ? anyObject : readAgain(format.schema));
     const limitMs = this.#options.compile_ms_max ?? compileMsMax;
     const tooSlow = AbortSignal.timeout(limitMs);
     const alive = setInterval(onProgress, progressMs);
     try {
-      const first = await this.#ask({ kind: 'open', ebnf }, AbortSignal.any([signal, tooSlow]));
+      const first = await this.#ask({ kind: 'open', format }, AbortSignal.any([signal, tooSlow]));
       return new Constraint(first, (id) => this.#ask({ kind: 'accept', id }));
     } catch (thrown) {
       if (signal.aborted) return undefined;
@@ -74,19 +69,13 @@ export class Grammars {
 
   async #ask(message: ToWorker, signal?: AbortSignal): Promise<Choice> {
     const worker = this.#running();
-    worker.postMessage(message);
-    let reply: FromWorker;
-    try {
-      [reply] = (await once(worker, 'message', { signal })) as [FromWorker];
-    } catch (thrown) {
-      await this.close();
-      throw new SlmdError('engine_failed', 'the grammar thread ended', { cause: thrown });
-    }
+    const reply = await exchange(worker, message, signal);
+    if (reply.kind === 'refused') throw new SlmdError('schema_unsupported', reply.reason);
     if (reply.kind === 'failed') {
       await this.close();
-      throw new SlmdError('engine_failed', `the grammar failed: ${reply.message}`);
+      throw new SlmdError('engine_failed', `the grammar failed: ${reply.reason}`);
     }
-    // Between two answers: what the thread holds of this one is in the reply.
+    // The answer is over for the thread: all that is left of it is in this reply.
     if (message.kind === 'accept' && reply.complete && reply.memory_bytes > memoryBytesMax)
       await this.close();
     return reply;
@@ -102,17 +91,31 @@ export class Grammars {
       stdout: true,
       stderr: true,
     });
-    worker.unref();
+    // Also where nobody is waiting for it: what has ended is not asked again.
+    const gone = () => {
+      if (this.#worker === worker) this.#worker = undefined;
+    };
+    worker.on('error', gone).on('exit', gone).unref();
     this.#worker = worker;
     return worker;
   }
 }
 
-/** The daemon has read it; a schema that an older version accepted may be refused by this one. */
-function readAgain(schema: unknown) {
-  const read = readSchema(schema);
-  if ('root' in read) return read;
-  throw new SlmdError('schema_unsupported', `${read.path}: ${read.reason}`);
+/** One message and its reply; whatever ends the thread, or the wait for it, is a failure. */
+function exchange(worker: Worker, message: ToWorker, signal?: AbortSignal): Promise<FromWorker> {
+  const { promise, resolve } = Promise.withResolvers<FromWorker>();
+  const ended = () => resolve({ kind: 'failed', reason: 'its thread ended' });
+  worker.once('message', resolve).once('error', ended).once('exit', ended);
+  signal?.addEventListener('abort', ended);
+  // A thread that nobody waits for keeps no process alive, and one that is waited for does.
+  worker.ref();
+  worker.postMessage(message);
+  if (signal?.aborted) ended();
+  return promise.finally(() => {
+    worker.unref();
+    worker.off('message', resolve).off('error', ended).off('exit', ended);
+    signal?.removeEventListener('abort', ended);
+  });
 }
 
 /** The bundle has an entry point of its own for it. */

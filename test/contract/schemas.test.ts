@@ -142,6 +142,10 @@ test('[SLMD-FMT-4] a schema at a bound is read, and one beyond it is refused', (
       { ...text, pattern: `a{${repeat_max + 1}}` },
     ],
     [
+      { ...text, pattern: '([a-z]{64}){32}' },
+      { ...text, pattern: '(([a-z]{64}){32}){256}' },
+    ],
+    [
       { type: 'array', maxItems: items_max },
       { type: 'array', maxItems: items_max + 1 },
     ],

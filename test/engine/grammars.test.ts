@@ -70,6 +70,17 @@ test('[SLMD-FMT-4] a schema that takes too long is refused, after signs of life'
   assert.ok(signs > 0);
 });
 
+test('[SLMD-FMT-4] a schema whose texts need too many states is refused, and the thread goes on', async (t) => {
+  const { grammars: some, built } = grammars();
+  t.after(() => some.close());
+  const states = { type: 'string', pattern: '[ab]*a[ab]{20}' };
+  await assert.rejects(some.open({ type: 'json_schema', schema: states }, quiet, never), {
+    code: 'schema_unsupported',
+  });
+  assert.ok((await some.open(word, quiet, never)) !== undefined);
+  assert.equal(built(), 1);
+});
+
 test('a cancel ends the wait for a schema at once', async (t) => {
   const { grammars: some } = grammars();
   t.after(() => some.close());

@@ -6,6 +6,8 @@ export const schemaBounds = {
   depth_max: 32,
   /** Of `minLength`, `maxLength` and a pattern's repeats: each character of a bounded text is a state. */
   repeat_max: 256,
+  /** Characters of a pattern, each counted as often as it repeats. */
+  pattern_characters_max: 2048,
   /** Of `minItems` and `maxItems`. */
   items_max: 1024,
   /** Values of all `enum`, and members of all objects. */

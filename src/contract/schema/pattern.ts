@@ -50,7 +50,16 @@ export function readPattern(source: string, path: string): Pattern {
   } catch {
     throw new SchemaRefusal(path, 'is not a regular expression');
   }
-  return new PatternReader(source, path).whole();
+  const pattern = new PatternReader(source, path).whole();
+  if (charactersOf(pattern) <= schemaBounds.pattern_characters_max) return pattern;
+  const reason = `the regular expression repeats to more than ${schemaBounds.pattern_characters_max} characters`;
+  throw new SchemaRefusal(path, reason);
+}
+
+function charactersOf(pattern: Pattern): number {
+  if (pattern.kind === 'characters') return 1;
+  if (pattern.kind === 'repeat') return charactersOf(pattern.of) * Math.max(1, pattern.max ?? pattern.min);
+  return pattern.of.reduce((sum, one) => sum + charactersOf(one), 0);
 }
 
 class PatternReader {
