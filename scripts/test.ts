@@ -17,6 +17,7 @@ const debianPackages = {
   mosquitto: 'mosquitto',
   mosquitto_pub: 'mosquitto-clients',
   strace: 'strace',
+  socat: 'socat',
   mcopy: 'mtools',
   'mkfs.vfat': 'dosfstools',
   xz: 'xz-utils',

@@ -65,7 +65,7 @@ export const doors: Record<string, readonly string[]> = {
   aedes: ['src/mqtt/embedded-broker.ts'],
   'onnxruntime-node': ['src/onnx/'],
   'onnxruntime-common': ['src/onnx/'],
-  koffi: ['src/onnx/ffi/'],
+  koffi: ['src/onnx/ffi/', 'src/lib/service-manager.ts'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
   zod: [

@@ -9,11 +9,13 @@ import { Journal } from './journal/journal.ts';
 import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
+import type { ServiceManager } from './lib/service-manager.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
 import { Admission } from './queue/admission.ts';
 import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
+import { ServiceReport } from './service-report.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
 import type { Board, BoardIdentity } from './telemetry/board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
@@ -29,6 +31,8 @@ export interface DaemonParts {
   engine_entry: string;
   /** Where the journal writes; the disk unless told otherwise. */
   storage?: LogStorage;
+  /** Who wants to hear how this process is; nobody unless told otherwise. */
+  manager?: ServiceManager | null;
 }
 
 /**
@@ -49,9 +53,19 @@ export class Daemon {
   readonly #uplink: Uplink;
   readonly #journal: Journal;
   readonly #service: Service;
+  readonly #report: ServiceReport;
+  #diskTrouble = false;
   #sweeping: NodeJS.Timeout | null = null;
 
-  constructor({ config, profile, board, log, engine_entry, storage = diskStorage }: DaemonParts) {
+  constructor({
+    config,
+    profile,
+    board,
+    log,
+    engine_entry,
+    storage = diskStorage,
+    manager = null,
+  }: DaemonParts) {
     this.#config = config;
     this.#profile = profile;
     this.#log = log;
@@ -67,6 +81,7 @@ export class Daemon {
     this.#uplink = this.#makeUplink();
     this.#journal = this.#makeJournal(storage);
     this.#service = this.#makeService();
+    this.#report = this.#makeReport(manager);
   }
 
   /**
@@ -81,6 +96,7 @@ export class Daemon {
       'slmd starts',
     );
     const { torn_bytes, damaged_lines } = await this.#journal.start();
+    this.#report.start();
     if (torn_bytes + damaged_lines > 0)
       this.#log.warn({ torn_bytes, damaged_lines }, 'the journal was damaged; what can be read of it counts');
     this.#supervisor.start();
@@ -94,6 +110,7 @@ export class Daemon {
   async stop(): Promise<void> {
     if (this.#sweeping !== null) clearInterval(this.#sweeping);
     this.#log.info('slmd stops');
+    this.#report.stopping(this.#config.limits.drain_ms + goodbyeMs);
     this.#uplink.presence.drain();
     const drained = this.#service.drain(this.#config.limits.drain_ms);
     await within(this.#config.limits.drain_ms + cancelMs, drained);
@@ -103,6 +120,7 @@ export class Daemon {
     await this.#uplink.stop();
     this.#telemetry.stop();
     await this.#journal.stop();
+    this.#report.stop();
   }
 
   #makeSupervisor(entry: string): Supervisor {
@@ -165,6 +183,7 @@ export class Daemon {
       counters: this.#telemetry.counters,
       info: () => this.#info(),
       message: (message, acknowledge) => this.#service.handle(message, acknowledge),
+      changed: () => this.#report.changed(),
     });
   }
 
@@ -182,10 +201,12 @@ export class Daemon {
           { code: (error as NodeJS.ErrnoException).code },
           'the journal cannot be written; prompts are refused until it can',
         );
+        this.#diskTrouble = true;
         this.#uplink.presence.condition('storage', `the journal cannot be written: ${error.message}`);
       },
       recovered: () => {
         this.#log.info('the journal can be written again');
+        this.#diskTrouble = false;
         this.#uplink.presence.condition('storage', null);
       },
     });
@@ -221,6 +242,24 @@ export class Daemon {
     });
   }
 
+  #makeReport(manager: ServiceManager | null): ServiceReport {
+    const { stall_ms, restart_max_ms } = this.#config.engine;
+    return new ServiceReport({
+      manager,
+      vitals: () => ({
+        connected: this.#uplink.connected,
+        model_loaded: this.#supervisor.info !== null,
+        status: this.#uplink.presence.status,
+        running: this.#queue.running,
+        waits_for_disk: this.#diskTrouble,
+        progressed_at: this.#supervisor.progressed_at,
+      }),
+      // The supervisor deals with a stalled engine by itself; this is for when it does not.
+      stuck_ms: Math.max(stall_ms, restart_max_ms) + supervisionSlackMs,
+      log: this.#log,
+    });
+  }
+
   #origin(): Origin {
     return {
       device: this.#config.device,
@@ -239,5 +278,9 @@ export class Daemon {
 const sweepMs = 30_000;
 /** A full disk is looked at again after so long. */
 const storageRetry = { min_ms: 500, max_ms: 10_000 };
+/** An engine that is told to end may take its time, and so may the first sign of life of the next. */
+const supervisionSlackMs = 15_000;
+/** What stopping takes at most when `limits.drain_ms` are over. */
+const goodbyeMs = 15_000;
 /** Longer than a prefill chunk takes on the slowest board. */
 const cancelMs = 2000;

@@ -25,6 +25,8 @@ export interface UplinkParts {
   info(): Omit<Info, 'protocol'>;
   /** A prompt, a cancel, an ack, or what somebody else put on these topics. */
   message(message: IncomingMessage, acknowledge: () => void): void;
+  /** The status or the connection is another. */
+  changed(): void;
 }
 
 /**
@@ -72,6 +74,10 @@ export class Uplink {
         },
       },
     );
+  }
+
+  get connected(): boolean {
+    return this.#link.connection !== null;
   }
 
   start(): void {
@@ -203,6 +209,7 @@ export class Uplink {
       info,
       extras: () => (discovery ? [discoveryOf(info(), topics, prefix)] : []),
       refused: (topic, code) => this.#onRefused(topic, code),
+      changed: () => this.#parts.changed(),
     });
   }
 

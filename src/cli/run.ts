@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util';
 import { Daemon } from '../daemon.ts';
-import { SlmdError } from '../lib/errors.ts';
-import { createLogger } from '../lib/logger.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import { createLogger, type Logger } from '../lib/logger.ts';
 import { engineEntry } from '../lib/package-root.ts';
+import { type ServiceManager, serviceManager } from '../lib/service-manager.ts';
 import { Board } from '../telemetry/board.ts';
 import { configFile, readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
@@ -19,12 +20,14 @@ Exit code: 0 after a graceful stop, 3 for a configuration that is not valid.`;
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { config: { type: 'string' } } });
   const { config, profile } = readConfiguration(configFile(values.config));
+  const log = createLogger(config.log.level, config.log.format);
   const daemon = new Daemon({
     config,
     profile,
     board: new Board(),
-    log: createLogger(config.log.level, config.log.format),
+    log,
     engine_entry: engineEntry(),
+    manager: managerOf(log),
   });
   await daemon.start().catch((error: unknown) => {
     if (error instanceof SlmdError) throw new CommandError(exitCodes.failed, error.message);
@@ -32,6 +35,16 @@ export async function run(args: string[]): Promise<void> {
   });
   await signalled();
   await daemon.stop();
+}
+
+/** Without it the device works all the same; it only cannot say so. */
+function managerOf(log: Logger): ServiceManager | null {
+  try {
+    return serviceManager(process.env);
+  } catch (error) {
+    log.warn(`systemd cannot be told how the device is: ${messageOf(error)}`);
+    return null;
+  }
 }
 
 /** Resolves at the first request to stop; a second one ends the process at once, as it would any other. */

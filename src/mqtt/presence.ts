@@ -9,6 +9,8 @@ export interface PresenceOptions {
   extras(): { topic: string; payload: string }[];
   info(): Omit<Info, 'protocol'>;
   refused(topic: string, reasonCode: number): void;
+  /** The status is another, or has another connection or none to go out on. */
+  changed(): void;
 }
 
 /**
@@ -83,6 +85,7 @@ export class Presence {
 
   lost(): void {
     this.#connection = null;
+    this.#options.changed();
   }
 
   /** The last word before a graceful DISCONNECT, which discards the will. */
@@ -95,6 +98,7 @@ export class Presence {
   }
 
   #changed({ info = false } = {}): void {
+    this.#options.changed();
     const connection = this.#connection;
     if (connection === null) return;
     this.#sending = this.#sending.then(() => this.#publish(connection, info));

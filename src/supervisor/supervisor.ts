@@ -69,6 +69,7 @@ export class Supervisor {
   #failedLoads = 0;
   #lastKey = 0;
   #startedAt = 0;
+  #progressedAt = 0;
   #watchdog: NodeJS.Timeout | null = null;
   #restartTimer: NodeJS.Timeout | null = null;
   #stopping = true;
@@ -80,6 +81,11 @@ export class Supervisor {
 
   get info(): EngineInfo | null {
     return this.#info;
+  }
+
+  /** When the engine, or the way to the next one, last got on: `monotonicMs()`. */
+  get progressed_at(): number {
+    return this.#progressedAt;
   }
 
   get pid(): number | null {
@@ -187,6 +193,7 @@ export class Supervisor {
 
   #onExit(exit: ExitReason): void {
     this.#disarm();
+    this.#progressedAt = monotonicMs();
     const wasReady = this.#info !== null;
     this.#process = null;
     this.#info = null;
@@ -215,6 +222,7 @@ export class Supervisor {
   /** A sign of life: the watchdog starts over. */
   #progress(): void {
     this.#disarm();
+    this.#progressedAt = monotonicMs();
     this.#watchdog = setTimeout(() => {
       this.#stalled = true;
       void this.#process?.stop();

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
 import { createLogger } from '../../src/lib/logger.ts';
+import { serviceManager } from '../../src/lib/service-manager.ts';
 import { Board } from '../../src/telemetry/board.ts';
 import { type DiskPoint, DyingStorage } from './dying-storage.ts';
 
@@ -24,6 +25,7 @@ const daemon = new Daemon({
   board: new Board(),
   log: createLogger(config.log.level, config.log.format),
   engine_entry,
+  manager: serviceManager(process.env),
   ...(point === undefined ? {} : { storage: new DyingStorage(JSON.parse(point) as DiskPoint) }),
 });
 await daemon.start();

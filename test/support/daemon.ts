@@ -29,6 +29,8 @@ export interface DaemonOptions {
   /** What the fake engine loads; its last part says how. */
   model_dir?: string;
   engine_entry?: string;
+  /** What else a process of its own finds in its environment. */
+  env?: NodeJS.ProcessEnv;
   /** Where its journal is; by default a directory of its own that goes with it. */
   journal_dir?: string;
   /** What its journal writes to; in this process only. */
@@ -95,6 +97,7 @@ export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = [
       ...Object.fromEntries(inherited),
       NODE_COMPILE_CACHE: compileCache,
       ...daemonEnvironment(options, journal.dir),
+      ...options.env,
     },
   });
   const log = new Heard<LogLine>();

@@ -24,6 +24,7 @@ function presenceOf() {
     info: () => info,
     extras: () => [{ topic: 'extra', payload: '{}' }],
     refused: (topic, code) => refused.push([topic, code]),
+    changed: () => undefined,
   });
   return { presence, refused };
 }
