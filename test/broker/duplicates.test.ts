@@ -33,14 +33,19 @@ onEachBroker('two devices with one name', (kind) => {
     const { counters } = await requester.telemetry(({ counters }) => counters.duplicates_detected > 0);
     assert.equal(counters.duplicates_detected, 1);
 
+    const connections = () => first.proxy.accepted + second.proxy.accepted;
+    const [before, began] = [connections(), performance.now()];
+    // Time enough for a fight.
+    assert.equal((await requester.ask('slow 100')).status, 'ok');
+
     const alone = requester.heard.mark;
     await inTime(second.daemon.stop(), 'one of them stops');
     await requester.ready({ since: alone });
     for (const id of ids) assert.equal((await requester.result(id)).status, 'ok', id);
     assert.equal((await requester.ask('echo alone')).text, 'alone');
-    // At the pace of their reconnects, 20 to 200 ms, it would have been dozens.
-    const connections = first.proxy.accepted + second.proxy.accepted;
-    assert.ok(connections <= 12, `${connections} connections`);
+    // Each turn lasts half of its second at least; at the pace of reconnects it would be a tenth of it.
+    const turns = 2 + (performance.now() - began) / 500;
+    assert.ok(connections() - before <= turns, `${connections() - before} connections, ${turns} turns`);
   });
 
   test('[SLMD-DUP-1] a device that is restarted finds only its own past, however it ended', async (t) => {
