@@ -119,7 +119,11 @@ if (process.send === undefined) {
 } else {
   offerToMemoryKiller();
   process.on('message', onMessage);
-  process.on('disconnect', () => process.exit());
+  process.on('disconnect', () => {
+    // Node waits for work on other threads before it exits: a run is told to end.
+    running?.abort.abort();
+    process.exit();
+  });
   // Ctrl-C reaches the whole terminal group; it is the daemon's to decide what becomes of the engine.
   process.on('SIGINT', () => {});
 }

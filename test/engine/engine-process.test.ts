@@ -157,27 +157,49 @@ describe('an engine process with a model', () => {
   });
 });
 
-test('a cancel during prefill is honoured after the chunk that is running', async () => {
-  // A chunk of this model takes tens of milliseconds; a message on its way takes less than one.
-  const checkpoint = {
-    hiddenSize: 512,
-    intermediateSize: 1376,
-    heads: 8,
-    headSize: 64,
-    layers: 8,
-    contextLength: 2048,
-  };
-  const slow = await tinyModelDir({ checkpoint });
-  const engine = await ForkedEngine.loaded(slow, { context_length_max: 2048, prefill_chunk_tokens: 256 });
-  const key = engine.start(request('x'.repeat(2000), { max_tokens: 8 }));
-  await engine.first((message) => message.type === 'progress' && message.key === key);
-  engine.send({ type: 'cancel', key });
-  const done = await engine.end(key);
-  assert.ok(done.type === 'done');
-  assert.equal(done.finish_reason, 'cancelled');
-  const chunks = engine.of(key).filter(({ type }) => type === 'progress').length;
-  assert.ok(chunks <= 2, `${chunks} of 8 chunks were run`);
-  await engine.stop();
+describe('an engine process whose prefill takes long', () => {
+  let engine: ForkedEngine;
+  const prompt = request('x'.repeat(1990), { max_tokens: 1 });
+  before(async () => {
+    const checkpoint = {
+      hiddenSize: 512,
+      intermediateSize: 1376,
+      heads: 8,
+      headSize: 64,
+      layers: 8,
+      contextLength: 2048,
+    };
+    const slow = await tinyModelDir({ checkpoint });
+    engine = await ForkedEngine.loaded(slow, { context_length_max: 2048, prefill_chunk_tokens: 1950 });
+  });
+
+  const chunks = (key: number) => engine.of(key).filter(({ type }) => type === 'progress').length;
+
+  test('ends the run that is under way when it is cancelled, and the next answer is whole', async () => {
+    const whole = await engine.run(prompt);
+    const took = whole.stamps.first_token_at - whole.stamps.tokenized_at;
+    const key = engine.start(prompt);
+    engine.send({ type: 'cancel', key });
+    const done = await engine.end(key);
+    assert.ok(done.type === 'done');
+    assert.equal(done.finish_reason, 'cancelled');
+    assert.equal(chunks(key), 0);
+    const cancelled = done.stamps.last_token_at - done.stamps.tokenized_at;
+    assert.ok(cancelled < took / 2, `${cancelled} ms of ${took} ms`);
+    assert.equal((await engine.run(prompt)).text, whole.text);
+  });
+
+  test('ends the run that is under way when the parent lets go of it', async () => {
+    const whole = await engine.run(prompt);
+    const took = whole.stamps.first_token_at - whole.stamps.tokenized_at;
+    engine.start(prompt);
+    // Its answer says that the message before it was received.
+    await engine.end(engine.start(prompt));
+    const started = performance.now();
+    assert.equal(await engine.stop(), 0);
+    const ended = performance.now() - started;
+    assert.ok(ended < took / 2, `${ended} ms of ${took} ms`);
+  });
 });
 
 test('a request before a model is loaded is failed', async () => {
