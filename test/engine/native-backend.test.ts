@@ -7,7 +7,8 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import * as common from 'onnxruntime-common';
 import { shippedModel } from '../../src/lib/package-root.ts';
-import { registerNativeBackend } from '../../src/onnx/ffi/index.ts';
+import { openLibrary, registerNativeBackend } from '../../src/onnx/ffi/index.ts';
+import { countingLibrary } from '../support/counting-library.ts';
 import { identity, slowPower } from '../support/one-node.ts';
 import { loadGraph } from '../support/onnx-runner.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -217,6 +218,35 @@ test('the copy of onnxruntime-common that CommonJS loads has a registry of its o
   assert.equal(results.out, out);
   assert.equal(out.data[0], 5);
   await session.release();
+});
+
+test('whatever is made is released, of runs that end well, that fail and that are aborted', async () => {
+  const { library, made, released } = countingLibrary(openLibrary());
+  registerNativeBackend(common, { library, name: 'counted' });
+  const counted = { ...native, executionProviders: ['counted'] };
+  const signal = new AbortController().signal;
+  const session = await InferenceSession.create(identity('float32', ['n']), counted);
+  for (let i = 0; i < 5; i++) {
+    await session.run({ in: float32([i]) }, { out: float32([0]) }, { signal, tag: 'one' } as object);
+    await assert.rejects(session.run({ in: float32([i]) }, { out: float32([0, 0]) }, { signal } as object));
+    await assert.rejects(session.run({ in: float32([i]) }, { signal: AbortSignal.abort() } as object));
+    await assert.rejects(session.run({ in: float32([i], [1, 1]) }));
+    await assert.rejects(session.run({ in: new Tensor('string', ['a'], [1]) }));
+  }
+  const abort = new AbortController();
+  const long = await InferenceSession.create(slowPower(1000), counted);
+  const feed = float32(new Array(256 * 256).fill(0), [256, 256]);
+  const run = long.run({ in: feed }, { signal: abort.signal } as object);
+  setTimeout(() => abort.abort(), 20);
+  await assert.rejects(run, { name: 'AbortError' });
+  await assert.rejects(InferenceSession.create('nowhere.onnx', counted));
+  await assert.rejects(
+    InferenceSession.create(identity('float32'), { ...counted, executionMode: 'sideways' as 'parallel' }),
+  );
+  await Promise.all([session.release(), long.release()]);
+  assert.ok((made.get('ReleaseStatus') ?? 0) >= 12, 'failures were seen');
+  assert.ok((made.get('ReleaseRunOptions') ?? 0) >= 11, 'run options were seen');
+  assert.deepEqual(Object.fromEntries([...released].sort()), Object.fromEntries([...made].sort()));
 });
 
 test('memory is flat over many thousand runs, failures, aborts and sessions', async () => {

@@ -6,7 +6,7 @@ import type {
   Tensor,
   TensorConstructor,
 } from 'onnxruntime-common';
-import { type LibraryOptions, openLibrary } from './library.ts';
+import { type Library, type LibraryOptions, openLibrary } from './library.ts';
 import type { RunOptions } from './options.ts';
 import type { Plan } from './plan.ts';
 import { NativeSession } from './session.ts';
@@ -20,6 +20,8 @@ export interface OnnxRuntimeCommon {
 }
 
 export interface BackendOptions extends LibraryOptions {
+  /** One that is open already. */
+  library?: Library;
   /** What `executionProviders` calls it. */
   name?: string;
   /** The highest is taken where a session names no provider; `onnxruntime-node` has 100. */
@@ -32,7 +34,7 @@ export interface BackendOptions extends LibraryOptions {
  * @throws {NativeUnavailableError} where the library cannot be opened; nothing is registered then
  */
 export function registerNativeBackend(common: OnnxRuntimeCommon, options: BackendOptions = {}): void {
-  const library = openLibrary(options);
+  const library = options.library ?? openLibrary(options);
   const values = new TensorValues(library);
   const backend: Backend = {
     init: async () => {},
