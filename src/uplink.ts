@@ -6,6 +6,7 @@ import type { Topics } from './contract/topics.ts';
 import type { BackoffBounds } from './lib/backoff.ts';
 import type { Logger } from './lib/logger.ts';
 import { within } from './lib/within.ts';
+import { BrokerAddresses } from './mqtt/broker-addresses.ts';
 import { type Connection, reasonCodes } from './mqtt/client.ts';
 import { brokerAccess, type ConnectionOptions } from './mqtt/connection-options.ts';
 import { type DuplicateSign, DuplicateWatch } from './mqtt/duplicate-watch.ts';
@@ -42,6 +43,7 @@ export class Uplink {
   readonly #outbox: Outbox;
   readonly #probe: Probe;
   readonly #duplicates: DuplicateWatch;
+  readonly #addresses: BrokerAddresses;
   readonly #link: Link;
   #connections = 0;
   /** What the broker of this connection has refused so far: each is said once. */
@@ -57,6 +59,7 @@ export class Uplink {
     this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
     this.#probe = new Probe(topics.probe, boot);
     this.#duplicates = new DuplicateWatch(boot);
+    this.#addresses = new BrokerAddresses(config.mqtt);
     this.#link = new Link(
       {
         protocol: config.mqtt.protocol,
@@ -114,9 +117,9 @@ export class Uplink {
   }
 
   async #onUp(connection: Connection): Promise<void> {
-    const { config, topics, log, counters } = this.#parts;
+    const { topics, log, counters } = this.#parts;
     const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
-    log.info({ broker: config.mqtt.url, protocol }, 'connected');
+    log.info({ broker: this.#addresses.current, protocol }, 'connected');
     if (this.#connections++ > 0) counters.mqtt_reconnects++;
     this.#refusals.clear();
     this.presence.condition('acl', null);
@@ -152,7 +155,7 @@ export class Uplink {
     const { config, log, counters } = this.#parts;
     const why =
       sign === 'short_lived'
-        ? `${config.mqtt.url} ends every connection at once: another client may use the name ${config.device}`
+        ? `${this.#addresses.current} ends every connection at once: another client may use the name ${config.device}`
         : `another device on this broker is called ${config.device}: give one of them another name (device, in its configuration)`;
     if (!this.#duplicated) {
       counters.duplicates_detected++;
@@ -174,9 +177,13 @@ export class Uplink {
     }, 2 * this.#parts.config.mqtt.duplicate_wait_ms);
   }
 
-  /** Two devices with one name would take the broker away from each other without end: they take turns. */
+  /**
+   * What comes after the end of a connection. Two devices with one name would take the broker away from
+   * each other without end: they take turns.
+   */
   #patience(ended: Ended): BackoffBounds {
     const { reconnect_min_ms, reconnect_max_ms, duplicate_wait_ms } = this.#parts.config.mqtt;
+    this.#addresses.ended(ended);
     const sign = this.#duplicates.ended(ended);
     if (sign !== null) this.#onDuplicate(sign);
     return this.#duplicated
@@ -219,6 +226,7 @@ export class Uplink {
     const { mqtt, device, limits } = config;
     return {
       ...brokerAccess(mqtt),
+      url: this.#addresses.current,
       client_id: mqtt.client_id ?? `slmd-${device}`,
       session_expiry_s: mqtt.session_expiry_s,
       receive_maximum: mqtt.receive_maximum,

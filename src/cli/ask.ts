@@ -56,7 +56,9 @@ export async function ask(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
   const prompt = positionals.join(' ').trim();
   if (prompt === '') throw new CommandError(exitCodes.usage, `there is no prompt\n\n${usage}`);
-  const env = values.url === undefined ? process.env : { ...process.env, SLMD_MQTT_URL: values.url };
+  // Who names a broker means that one alone.
+  const named = values.url === undefined ? {} : { SLMD_MQTT_URL: values.url, SLMD_MQTT_FALLBACK_URLS: '[]' };
+  const env = { ...process.env, ...named };
   const { config } = readConfiguration(values.config ?? process.env.SLMD_CONFIG ?? null, env);
   const request = requestOf(prompt, values);
 

@@ -24,7 +24,8 @@ export async function egress(args: string[]): Promise<void> {
     options: { config: { type: 'string' }, apply: { type: 'boolean', default: false } },
   });
   const { config } = readConfiguration(configFile(values.config));
-  const needed = await neededAddresses(config.mqtt.url, resolversHere());
+  const { url, fallback_urls } = config.mqtt;
+  const needed = await neededAddresses([url, ...fallback_urls], resolversHere());
   if (values.apply) allow(needed.addresses);
   else for (const address of needed.addresses) console.log(address);
   if (needed.unresolved !== null)
@@ -37,22 +38,26 @@ export async function egress(args: string[]): Promise<void> {
 export interface NeededAddresses {
   /** Without loopback and without doubles. */
   addresses: string[];
-  /** The broker's name where it leads nowhere, else null. */
+  /** The first name of the broker that leads nowhere, else null. */
   unresolved: string | null;
 }
 
-/** What a connection to this broker needs to reach. A name needs resolvers, whether or not it resolves now. */
+/** What connections to these addresses of a broker need to reach. A name needs resolvers, whether or not it resolves now. */
 export async function neededAddresses(
-  url: string,
+  urls: readonly string[],
   resolvers: readonly string[],
   resolve: (name: string) => Promise<string[]> = addressesOf,
 ): Promise<NeededAddresses> {
-  const host = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
-  if (isIP(host) !== 0) return { addresses: beyondLoopback([host]), unresolved: null };
-  const found = await resolve(host).catch(() => []);
+  const hosts = urls.map((url) => new URL(url).hostname.replace(/^\[(.*)\]$/, '$1'));
+  const needed = await Promise.all(
+    hosts.map(async (host) => {
+      if (isIP(host) !== 0) return { host, found: [host], resolvers: [] };
+      return { host, found: await resolve(host).catch(() => []), resolvers };
+    }),
+  );
   return {
-    addresses: beyondLoopback([...found, ...resolvers]),
-    unresolved: found.length === 0 ? host : null,
+    addresses: beyondLoopback(needed.flatMap(({ found, resolvers }) => [...found, ...resolvers])),
+    unresolved: needed.find(({ found }) => found.length === 0)?.host ?? null,
   };
 }
 

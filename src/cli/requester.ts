@@ -11,6 +11,7 @@ export async function connectRequester(config: Pick<Config, 'mqtt' | 'topic_pref
   const { mqtt } = config;
   const requester = new Requester({
     prefix: config.topic_prefix,
+    fallback_urls: mqtt.fallback_urls,
     protocol: mqtt.protocol,
     connection: { ...brokerAccess(mqtt), client_id: `slmd-ask-${randomUUID().slice(0, 8)}` },
   });

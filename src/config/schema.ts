@@ -3,6 +3,13 @@ import { devicePattern, isTopicFilter, prefixPattern } from '../contract/topics.
 import { timerMaxMs } from '../lib/clock.ts';
 
 const file = z.string().min(1).nullable().default(null);
+const brokerUrl = z
+  .string()
+  .regex(
+    /^(mqtts?|wss?):\/\/[^\s@]+$/,
+    'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
+  )
+  .refine(URL.canParse, 'is not a URL');
 const topicFilter = z.string().refine(isTopicFilter, 'is not a topic filter');
 
 /**
@@ -22,14 +29,12 @@ export const configSchema = z.strictObject({
     .default('auto')
     .describe('Device profile from devices/, or auto: recognised by the board.'),
   mqtt: section({
-    url: z
-      .string()
-      .regex(
-        /^(mqtts?|wss?):\/\/[^\s@]+$/,
-        'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
-      )
-      .refine(URL.canParse, 'is not a URL')
-      .default('mqtt://localhost:1883'),
+    url: brokerUrl.default('mqtt://localhost:1883'),
+    fallback_urls: z
+      .array(brokerUrl)
+      .max(8)
+      .default([])
+      .describe('Other nodes of the same cluster, tried in turn while one cannot be reached.'),
     protocol: z
       .enum(['auto', '5.0', '3.1.1'])
       .default('auto')

@@ -4,6 +4,7 @@ import type { Status } from '../contract/status.ts';
 import { type Topics, topicMatches, topicsOf } from '../contract/topics.ts';
 import { messageOf } from '../lib/errors.ts';
 import { within } from '../lib/within.ts';
+import { BrokerAddresses } from './broker-addresses.ts';
 import { type Connection, reasonCodes } from './client.ts';
 import type { ConnectionOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
@@ -12,6 +13,8 @@ import { ConnectError, type Trouble } from './trouble.ts';
 
 export interface RequesterOptions {
   connection: Omit<ConnectionOptions, 'session_expiry_s' | 'will' | 'receive_maximum' | 'packet_bytes_max'>;
+  /** Other nodes of the same cluster. */
+  fallback_urls: readonly string[];
   protocol: LinkOptions['protocol'];
   prefix: string;
 }
@@ -44,6 +47,7 @@ const discoveryMs = 400;
  * device computes it once, however often it is asked.
  */
 export class Requester {
+  readonly #addresses: BrokerAddresses;
   readonly #link: Link;
   readonly #prefix: string;
   readonly #questions = new Map<string, Question>();
@@ -53,20 +57,27 @@ export class Requester {
   readonly #acknowledging = new Set<Promise<unknown>>();
   #onStatus: (device: string, status: Status) => void = () => undefined;
   #failures = 0;
+  /** Addresses, one after the other, where nobody could be reached. */
+  #unreached = 0;
 
-  constructor({ connection, protocol, prefix }: RequesterOptions) {
+  constructor({ connection, fallback_urls, protocol, prefix }: RequesterOptions) {
     this.#prefix = prefix;
+    this.#addresses = new BrokerAddresses({ url: connection.url, fallback_urls });
     this.#link = new Link(
       {
         connection: () => ({
           ...connection,
+          url: this.#addresses.current,
           session_expiry_s: 0,
           will: null,
           receive_maximum: 64,
           packet_bytes_max: 16_777_216,
         }),
         protocol,
-        reconnect: () => reconnect,
+        reconnect: (ended) => {
+          this.#addresses.ended(ended);
+          return reconnect;
+        },
       },
       {
         message: (message, acknowledge) => {
@@ -179,8 +190,10 @@ export class Requester {
 
   #onDown(trouble: Trouble): void {
     const mayFallBack = trouble.code === 'closed' || trouble.code === 'protocol';
-    if (!mayFallBack || ++this.#failures >= firstAttemptsMax)
-      this.#connected.reject(new ConnectError(trouble));
+    const over = mayFallBack
+      ? ++this.#failures >= firstAttemptsMax
+      : ++this.#unreached >= this.#addresses.count;
+    if (over) this.#connected.reject(new ConnectError(trouble));
   }
 
   #onMessage({ topic, payload }: IncomingMessage): void {

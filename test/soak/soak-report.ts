@@ -1,6 +1,9 @@
 import { boundedness, boundsTable, outOfBounds } from './bounds.ts';
 import type { FaultReport, SoakReport } from './soak.ts';
 
+/** A prompt that was struck three times ends in an error, and rightly; hardly any is. */
+const okShareMin = 0.99;
+
 /** What a run showed that it must not show; none where it passed. */
 export function soakFailures(report: SoakReport): string[] {
   const { verdict, open, forgotten, retained_wrong, samples } = report;
@@ -10,6 +13,9 @@ export function soakFailures(report: SoakReport): string[] {
     ...ids('lost', verdict.lost),
     ...ids('conflicting', verdict.conflicting),
     ...ids('computed twice', verdict.computed_twice),
+    ...((verdict.statuses.ok ?? 0) >= okShareMin * verdict.prompts
+      ? []
+      : [`too many ended in an error: ${counts(verdict.statuses)}`]),
     ...ids('accepted and not answered', forgotten),
     ...ids('not at their end in the journal', open),
     ...(retained_wrong === 0 ? [] : [`${retained_wrong} retained results are not what was heard`]),

@@ -12,8 +12,8 @@ const names: Record<string, string[]> = {
   localhost: ['127.0.0.1', '::1'],
 };
 const resolve = async (name: string) => names[name] ?? Promise.reject(new Error('ENOTFOUND'));
-const needed = (url: string, resolvers: string[] = ['192.0.2.53', '127.0.0.53']) =>
-  neededAddresses(url, resolvers, resolve);
+const needed = (url: string | string[], resolvers: string[] = ['192.0.2.53', '127.0.0.53']) =>
+  neededAddresses([url].flat(), resolvers, resolve);
 
 test('a broker that is an address needs that address and no resolver', async () => {
   assert.deepEqual(await needed('mqtt://192.0.2.1:1883'), { addresses: ['192.0.2.1'], unresolved: null });
@@ -30,6 +30,14 @@ test('a broker that has a name needs where it leads and who resolves it, loopbac
 test('a name that leads nowhere is said, and its resolvers are needed all the same', async () => {
   const found = await needed('mqtt://elsewhere');
   assert.deepEqual(found, { addresses: ['192.0.2.53'], unresolved: 'elsewhere' });
+});
+
+test('a broker of several nodes needs them all, and says the first name that leads nowhere', async () => {
+  const found = await needed(['mqtt://192.0.2.1', 'mqtt://elsewhere', 'mqtt://broker.local']);
+  assert.deepEqual(found, {
+    addresses: ['192.0.2.1', '192.0.2.53', '192.0.2.7', '2001:db8::7'],
+    unresolved: 'elsewhere',
+  });
 });
 
 test('resolv.conf is read as the resolver reads it', () => {
