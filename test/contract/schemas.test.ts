@@ -13,6 +13,7 @@ function refusedAt(schema: unknown): string | null {
 
 const text = { type: 'string' };
 const object = { type: 'object', properties: { a: text } };
+const kind = (name: string) => ({ ...object, properties: { kind: { const: name } }, required: ['kind'] });
 
 test('[SLMD-FMT-2] what would not be enforced is refused, and named by its JSON pointer', () => {
   const cases: [schema: unknown, path: string][] = [
@@ -62,6 +63,8 @@ test('[SLMD-FMT-2] what would not be enforced is refused, and named by its JSON 
     [{ anyOf: [text, { anyOf: [{ dependentSchemas: {} }] }] }, '#/anyOf/1/anyOf/0/dependentSchemas'],
     [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, '#/oneOf'],
     [{ oneOf: [object, object] }, '#/oneOf'],
+    [{ oneOf: [kind('a'), { ...kind('b'), required: [] }] }, '#/oneOf'],
+    [{ oneOf: [kind('a'), kind('a')] }, '#/oneOf'],
     [{ enum: [1], oneOf: [] }, '#/oneOf'],
     [{ oneOf: [{ const: { a: 1, b: 2 } }, { const: { b: 2, a: 1 } }] }, '#/oneOf'],
     [{ ...text, $id: 'https://example.com', properties: {} }, '#/properties'],
@@ -95,7 +98,6 @@ test('[SLMD-FMT-2] what is in the table is read', () => {
     type: 'object',
     properties: { name: text, children: { type: 'array', items: { $ref: '#' } } },
   };
-  const kind = (name: string) => ({ ...object, properties: { kind: { const: name } }, required: ['kind'] });
   for (const schema of [
     {},
     true,

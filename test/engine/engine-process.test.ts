@@ -70,6 +70,14 @@ describe('an engine process with a model', () => {
     assert.equal((await engine.run(request('Hello'))).type, 'done');
   });
 
+  test('[SLMD-FMT-4] a schema that cannot be enforced after all is failed with its code, and the next is answered', async () => {
+    const asked = (schema: unknown) => request('Hello', { response_format: { type: 'json_schema', schema } });
+    const failed = await engine.end(engine.start(asked({ not: { const: secret } })));
+    assert.equal(failed.type === 'failed' && failed.code, 'schema_unsupported');
+    const done = await engine.run(asked({ enum: [true] }));
+    assert.deepEqual([done.text, done.format_complete, done.finish_reason], ['true', true, 'stop']);
+  });
+
   test('a request with wrong fields is failed as invalid, naming the field and not its value', async () => {
     const wrong = [
       { max_tokens: 0 },
