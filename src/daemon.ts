@@ -137,6 +137,7 @@ export class Daemon {
           max_tokens_default: generation.max_tokens,
         },
         stall_ms: engine.stall_ms,
+        load_max_ms: engine.load_max_ms,
         restart: { min_ms: engine.restart_min_ms, max_ms: engine.restart_max_ms },
       },
       {
@@ -243,7 +244,6 @@ export class Daemon {
   }
 
   #makeReport(manager: ServiceManager | null): ServiceReport {
-    const { stall_ms, restart_max_ms } = this.#config.engine;
     return new ServiceReport({
       manager,
       vitals: () => ({
@@ -255,7 +255,7 @@ export class Daemon {
         progressed_at: this.#supervisor.progressed_at,
       }),
       // The supervisor deals with a stalled engine by itself; this is for when it does not.
-      stuck_ms: Math.max(stall_ms, restart_max_ms) + supervisionSlackMs,
+      stuck_ms: this.#config.engine.stall_ms + supervisionSlackMs,
       log: this.#log,
     });
   }
@@ -278,7 +278,7 @@ export class Daemon {
 const sweepMs = 30_000;
 /** A full disk is looked at again after so long. */
 const storageRetry = { min_ms: 500, max_ms: 10_000 };
-/** An engine that is told to end may take its time, and so may the first sign of life of the next. */
+/** An engine that stalled and is told to end may take its time. */
 const supervisionSlackMs = 15_000;
 /** What stopping takes at most when `limits.drain_ms` are over. */
 const goodbyeMs = 15_000;

@@ -20,6 +20,7 @@ const features = [
   'response_topic',
   'seed',
   'stop',
+  'user',
   'json_object',
   'json_schema',
 ];

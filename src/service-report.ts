@@ -12,7 +12,7 @@ export interface Vitals {
   running: number;
   /** Nothing goes on until the journal can be written; that is no fault of the daemon's. */
   waits_for_disk: boolean;
-  /** The last sign of life of the engine, or of whoever brings up the next one. */
+  /** The engine's last sign of life. */
   progressed_at: number;
 }
 
@@ -104,7 +104,7 @@ export class ServiceReport {
   }
 }
 
-/** Whether work gets on. Idle and waiting for the disk are no work. */
+/** Whether work gets on. There is none while nothing has a turn, or while disk or engine are brought back. */
 export class Pulse {
   readonly #stuckMs: number;
   #excusedAt = Number.NEGATIVE_INFINITY;
@@ -113,8 +113,8 @@ export class Pulse {
     this.#stuckMs = stuckMs;
   }
 
-  alive({ running, waits_for_disk, progressed_at }: Vitals, now: number): boolean {
-    if (running === 0 || waits_for_disk) this.#excusedAt = now;
+  alive({ running, waits_for_disk, model_loaded, progressed_at }: Vitals, now: number): boolean {
+    if (running === 0 || waits_for_disk || !model_loaded) this.#excusedAt = now;
     return now - Math.max(this.#excusedAt, progressed_at) <= this.#stuckMs;
   }
 }

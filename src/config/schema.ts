@@ -138,6 +138,12 @@ export const configSchema = z.strictObject({
       .max(timerMaxMs)
       .default(120_000)
       .describe('An engine without a sign of life for so long is restarted.'),
+    load_max_ms: z
+      .int()
+      .min(1000)
+      .max(timerMaxMs)
+      .default(600_000)
+      .describe('A model that takes longer to load is given up; a large one on a slow card takes minutes.'),
     restart_min_ms: z.int().min(10).max(timerMaxMs).default(500),
     restart_max_ms: z.int().min(10).max(timerMaxMs).default(60_000),
     attempts_max: z

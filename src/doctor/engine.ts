@@ -36,6 +36,7 @@ export async function runEngine(config: Config, entry: string, modelDir: string)
         max_tokens_default: answerTokens,
       },
       stall_ms: config.engine.stall_ms,
+      load_max_ms: config.engine.load_max_ms,
       restart: { min_ms: config.engine.restart_min_ms, max_ms: config.engine.restart_max_ms },
     },
     {

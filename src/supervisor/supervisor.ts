@@ -11,8 +11,10 @@ export interface SupervisorOptions {
   entry: string;
   model_dir: string;
   engine: EngineOptions;
-  /** No sign of life for so long during load or generation: the engine is stopped. */
+  /** No sign of life for so long during a generation: the engine is stopped. */
   stall_ms: number;
+  /** The same for a load, which shows no sign of life before its end. */
+  load_max_ms: number;
   restart: BackoffBounds;
 }
 
@@ -166,6 +168,8 @@ export class Supervisor {
   }
 
   #onMessage(message: FromEngine): void {
+    // It is being ended: what it still says must not start another generation on it.
+    if (this.#stalled) return;
     switch (message.type) {
       case 'ready':
         this.#disarm();
@@ -214,8 +218,7 @@ export class Supervisor {
   #verdict(exit: ExitReason): Verdict {
     const by = (code: ErrorCode, message: string) => ({ code, message, detail: message });
     if (this.#loadFailure !== null) return by('model_not_ready', this.#loadFailure);
-    if (this.#stalled)
-      return by('engine_stalled', `the engine made no progress for ${this.#options.stall_ms} ms`);
+    if (this.#stalled) return by('engine_stalled', `the engine made no progress for ${this.#patienceMs} ms`);
     return exit;
   }
 
@@ -226,7 +229,11 @@ export class Supervisor {
     this.#watchdog = setTimeout(() => {
       this.#stalled = true;
       void this.#process?.stop();
-    }, this.#options.stall_ms);
+    }, this.#patienceMs);
+  }
+
+  get #patienceMs(): number {
+    return this.#attempt === null ? this.#options.load_max_ms : this.#options.stall_ms;
   }
 
   #disarm(): void {

@@ -37,6 +37,7 @@ export function supervised(t: TestContext, options: Partial<SupervisorOptions> =
         max_tokens_default: null,
       },
       stall_ms: 20_000,
+      load_max_ms: 20_000,
       restart: { min_ms: 10, max_ms: 40 },
       ...options,
     },

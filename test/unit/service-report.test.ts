@@ -114,7 +114,8 @@ test('work that is stuck is not called alive, and is again when it goes on', asy
 
 test('a pulse is there while nothing runs or the disk is waited for, and as long as work goes on', () => {
   const pulse = new Pulse(1000);
-  const alive = (now: number, vitals: Partial<Vitals>) => pulse.alive({ ...starting, ...vitals }, now);
+  const alive = (now: number, vitals: Partial<Vitals>) =>
+    pulse.alive({ ...starting, model_loaded: true, ...vitals }, now);
   assert.ok(alive(50_000, { running: 0 }));
   assert.ok(alive(51_000, { running: 1 }), 'work that has just begun');
   assert.ok(!alive(51_001, { running: 1 }));
@@ -123,6 +124,7 @@ test('a pulse is there while nothing runs or the disk is waited for, and as long
   assert.ok(alive(60_000, { running: 1, waits_for_disk: true }));
   assert.ok(alive(61_000, { running: 1 }));
   assert.ok(!alive(61_001, { running: 1 }));
+  assert.ok(alive(61_001, { running: 1, model_loaded: false }), 'the supervisor brings up the next engine');
 });
 
 test('stopping is told with the time that it may take, and nothing after it', (t) => {

@@ -100,10 +100,18 @@ test('a generation that is longer than the stall time but makes progress is left
 });
 
 test('an engine that never gets ready is stopped as one that stalls', async (t) => {
-  const { supervisor, events } = supervised(t, { model_dir: 'never_ready', stall_ms: 300 });
+  const { supervisor, events } = supervised(t, { model_dir: 'never_ready', load_max_ms: 300 });
   supervisor.start();
   const { code } = await events.find(({ type }) => type === 'down', 'down');
   assert.equal(code, 'engine_stalled');
+});
+
+test('a load that takes longer than a stall is waited for', async (t) => {
+  // No process is ready within a millisecond.
+  const { supervisor, events } = supervised(t, { stall_ms: 1 });
+  supervisor.start();
+  await events.find(() => true, 'an event');
+  assert.deepEqual(events.all, [{ type: 'ready' }]);
 });
 
 test('a model that does not load is told at once, and one that is mended is found without a restart', async (t) => {
