@@ -34,9 +34,6 @@ let loaded: Runtime | undefined;
 
 function loadRuntime(): Runtime {
   if (loaded !== undefined) return loaded;
-  // The library reads this when it is loaded, makes a device id under ~/.cache without it, and may
-  // report to its maker.
-  process.env.ORT_DISABLE_TELEMETRY = '1';
   loaded = createRequire(import.meta.url)('onnxruntime-node') as Runtime;
   loaded.env.logLevel = 'fatal';
   return loaded;

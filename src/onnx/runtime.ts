@@ -43,6 +43,9 @@ export interface Runtime {
  * @throws {SlmdError<'engine_failed'>} where `native` was asked for by name and cannot be
  */
 export function openRuntime(wanted: 'auto' | BackendName, libraryPath?: string): Runtime {
+  // The library reads this when it is loaded, makes a device id under ~/.cache without it, and may
+  // report to its maker.
+  process.env.ORT_DISABLE_TELEMETRY = '1';
   if (wanted === 'node') return nodeRuntime(null);
   try {
     return nativeRuntime(openLibrary(libraryPath === undefined ? {} : { path: libraryPath }));

@@ -184,7 +184,7 @@ test('a run that is aborted while it computes ends early, and the sequence is as
     aborting.signal,
   );
   // The event loop turns while the run computes: else this would only come after it.
-  setTimeout(() => aborting.abort(), 20);
+  setImmediate(() => aborting.abort());
   await assert.rejects(run, { name: 'AbortError' });
   assert.equal(slow.length, prompt.length);
   slow.rewind(32);

@@ -151,7 +151,8 @@ test('an abort ends a run that computes, and one that waits, with the reason; th
   const options = { signal: abort.signal } as common.InferenceSession.RunOptions;
   const [running, waiting] = [session.run({ in: feed }, options), session.run({ in: feed }, options)];
   const reason = new Error('enough');
-  setTimeout(() => abort.abort(reason), 20);
+  // A turn of the event loop: the first run has been handed over by then.
+  setImmediate(() => abort.abort(reason));
   await assert.rejects(running, (thrown) => thrown === reason);
   await assert.rejects(waiting, (thrown) => thrown === reason);
   await session.release();
@@ -237,7 +238,7 @@ test('whatever is made is released, of runs that end well, that fail and that ar
   const long = await InferenceSession.create(slowPower(1000), counted);
   const feed = float32(new Array(256 * 256).fill(0), [256, 256]);
   const run = long.run({ in: feed }, { signal: abort.signal } as object);
-  setTimeout(() => abort.abort(), 20);
+  setImmediate(() => abort.abort());
   await assert.rejects(run, { name: 'AbortError' });
   await assert.rejects(InferenceSession.create('nowhere.onnx', counted));
   await assert.rejects(
