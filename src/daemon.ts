@@ -128,7 +128,7 @@ export class Daemon {
     return new Supervisor(
       {
         entry,
-        model_dir: model.dir ?? shippedModel(),
+        model: { dir: model.dir ?? shippedModel(), trust: model.dir === null ? null : model.trust },
         engine: {
           backend: engine.backend,
           threads: engine.threads,

@@ -1,4 +1,5 @@
 import { CommandError, exitCodes } from './exit-codes.ts';
+import { activateUsage, modelActivate, modelRollback, rollbackUsage } from './model-activate.ts';
 import { buildUsage, modelBuild } from './model-build.ts';
 import { evalUsage, modelEval } from './model-eval.ts';
 import { inspectUsage, modelInspect } from './model-inspect.ts';
@@ -19,6 +20,12 @@ const commands: Record<string, Subcommand> = {
   list: { run: modelList, usage: listUsage, summary: 'the models of the store' },
   inspect: { run: modelInspect, usage: inspectUsage, summary: 'what a model is, and what to do with it' },
   verify: { run: modelVerify, usage: verifyUsage, summary: 'compares every file with its hash' },
+  activate: {
+    run: modelActivate,
+    usage: activateUsage,
+    summary: 'tries a model, then lets the daemon serve it',
+  },
+  rollback: { run: modelRollback, usage: rollbackUsage, summary: 'goes back to the model before' },
   remove: { run: modelRemove, usage: removeUsage, summary: 'removes a model from the store' },
   keygen: { run: modelKeygen, usage: keygenUsage, summary: 'makes keys to sign models with' },
   sign: { run: modelSign, usage: signUsage, summary: 'signs a model' },

@@ -27,7 +27,7 @@ export async function runEngine(config: Config, entry: string, modelDir: string)
   const supervisor = new Supervisor(
     {
       entry,
-      model_dir: modelDir,
+      model: { dir: modelDir, trust: config.model.dir === null ? null : config.model.trust },
       engine: {
         backend: config.engine.backend,
         threads: config.engine.threads,

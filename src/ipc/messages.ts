@@ -29,8 +29,8 @@ export interface LoadMessage {
   /** Directory with `slmd-model.json`; see `src/model/`. */
   model_dir: string;
   options: EngineOptions;
-  /** Absent: any model will do. */
-  trust?: Trust | undefined;
+  /** Whose signature the model must have. Null, or absent: nobody's. */
+  trust?: Trust | null;
 }
 
 /** Who may have signed a model that is loaded. */

@@ -20,7 +20,7 @@ const load = z.object({
     context_length_max: count,
     max_tokens_default: count.nullable(),
   }),
-  trust: z.object({ public_keys: z.string(), required: z.boolean() }).optional(),
+  trust: z.object({ public_keys: z.string(), required: z.boolean() }).nullable().default(null),
 });
 
 const generate = z.object({

@@ -1,15 +1,28 @@
 import type { ErrorCode } from '../contract/errors.ts';
-import type { DoneMessage, EngineInfo, EngineOptions, FromEngine, GenerateMessage } from '../ipc/messages.ts';
+import type {
+  DoneMessage,
+  EngineInfo,
+  EngineOptions,
+  FromEngine,
+  GenerateMessage,
+  Trust,
+} from '../ipc/messages.ts';
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { EngineProcess } from './engine-process.ts';
 import type { ExitReason } from './exit-reason.ts';
 
+/** A model directory, and whose signature it must have; null where nobody's is asked for. */
+export interface ModelSource {
+  dir: string;
+  trust: Trust | null;
+}
+
 export interface SupervisorOptions {
   /** The engine's entry point, a file that Node can run. */
   entry: string;
-  model_dir: string;
+  model: ModelSource;
   engine: EngineOptions;
   /** No sign of life for so long during a generation: the engine is stopped. */
   stall_ms: number;
@@ -164,7 +177,8 @@ export class Supervisor {
       exit: (reason) => this.#onExit(reason),
     });
     this.#progress();
-    this.#process.send({ type: 'load', model_dir: this.#options.model_dir, options: this.#options.engine });
+    const { dir: model_dir, trust } = this.#options.model;
+    this.#process.send({ type: 'load', model_dir, options: this.#options.engine, trust });
   }
 
   #onMessage(message: FromEngine): void {

@@ -70,6 +70,12 @@ export class ModelStore {
     return existsSync(this.pathOf(name));
   }
 
+  /** Where a model is. @throws SupplyError `model_unknown` */
+  modelOf(name: string): string {
+    if (!this.has(name)) throw this.#unknown(name);
+    return this.pathOf(name);
+  }
+
   /** A model of the store by its name, or any directory by its path. @throws SupplyError `model_unknown` */
   find(nameOrPath: string): string {
     if (modelIdPattern.test(nameOrPath) && this.has(nameOrPath)) return this.pathOf(nameOrPath);
@@ -84,13 +90,13 @@ export class ModelStore {
   }
 
   /**
-   * From here on `name` is active, for the daemon that runs and for the next.
-   * Whoever calls this has tried the model.
+   * From here on `name` is active, for the daemon that runs and for the next; null is the model that ships.
+   * Whoever calls this has tried the model. For the active one it is written again: a daemon that had gone
+   * back to another looks at it anew.
    */
-  activate(name: string): void {
-    if (!this.has(name)) throw this.#unknown(name);
+  activate(name: string | null): void {
+    if (name !== null) this.modelOf(name);
     const { active, history } = this.pointer;
-    if (active === name) return;
     // What was active is gone back to once; of two visits the later counts.
     const before = [active, ...history].filter((other) => other !== name);
     writePointer(this.dir, { active: name, history: [...new Set(before)] }, this.#disk);

@@ -22,13 +22,16 @@ export interface Supervised {
 const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 };
 
 /** A supervisor of the fake engine, not yet started; it is stopped when the test ends. */
-export function supervised(t: TestContext, options: Partial<SupervisorOptions> = {}): Supervised {
+export function supervised(
+  t: TestContext,
+  { model_dir = 'any', ...options }: Partial<SupervisorOptions> & { model_dir?: string } = {},
+): Supervised {
   const events = new Heard<Event>();
   const tokens = new Heard<string>();
   const supervisor = new Supervisor(
     {
       entry: join(import.meta.dirname, 'fake-engine.ts'),
-      model_dir: 'any',
+      model: { dir: model_dir, trust: null },
       engine: {
         backend: 'auto',
         threads: 0,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { historyMax, pointerFile, readPointer } from '../../src/supply/pointer.ts';
+import { historyMax, pointerFile, readPointer, realDisk } from '../../src/supply/pointer.ts';
 import { ModelStore } from '../../src/supply/store.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -42,6 +42,21 @@ test('a rollback goes back step by step, in the end to the model that ships, and
   assert.equal(store.rollback(), null);
   assert.throws(() => store.rollback(), { code: 'nothing_to_roll_back' });
   assert.deepEqual(store.pointer, { active: null, history: [] });
+  store.activate('a');
+  store.activate(null);
+  assert.equal(store.rollback(), 'a');
+});
+
+test('the active model that is activated again is written again, and changes nothing else', (t) => {
+  const written: string[] = [];
+  const write = (path: string, text: string) => {
+    written.push(text);
+    realDisk.write(path, text);
+  };
+  const { dir } = storeOf(t, 'a');
+  const store = new ModelStore(dir, { ...realDisk, write });
+  for (const name of ['a', 'a']) store.activate(name);
+  assert.deepEqual([written.length, written[0]], [2, written[1]]);
 });
 
 test('a model that was active twice is gone back to once, and one that is gone is passed over', (t) => {

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { identify } from '../../src/builder/side-files.ts';
+import type { Manifest } from '../../src/model/manifest.ts';
+import { readPointer } from '../../src/supply/pointer.ts';
+import { ModelStore } from '../../src/supply/store.ts';
+import { type Ran, startCommand } from '../support/command.ts';
+import { leash } from '../support/leash.ts';
+import { temporaryDir } from '../support/temporary.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+
+const tiny = await tinyModelDir({ build: { quantization: 'float32' } });
+const child = join(import.meta.dirname, '..', 'support', 'activate-in-child.ts');
+
+interface Given {
+  store: ModelStore;
+  /** Puts a copy of the tiny model into the store, with these files in place of its own. */
+  add(name: string, files?: Record<string, string | Buffer>): string;
+  slmd(...args: string[]): Promise<Ran>;
+}
+
+function given(t: TestContext, env: NodeJS.ProcessEnv = {}): Given {
+  const store = new ModelStore(join(temporaryDir(t), 'store'));
+  return {
+    store,
+    add: (name, files = {}) => {
+      const dir = store.pathOf(name);
+      cpSync(tiny, dir, { recursive: true });
+      for (const [file, content] of Object.entries(files)) replace(dir, file, Buffer.from(content));
+      return dir;
+    },
+    slmd: (...args) => startCommand(['model', ...args], { SLMD_MODEL_STORE: store.dir, ...env }).ran,
+  };
+}
+
+/** Writes a file that the manifest vouches for. */
+function replace(dir: string, name: string, content: Buffer): void {
+  const path = join(dir, 'slmd-model.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as Manifest;
+  manifest.files[name] = identify(content);
+  writeFileSync(path, JSON.stringify(manifest));
+  writeFileSync(join(dir, name), content);
+}
+
+function assertCoded({ code, stdout, stderr }: Ran, expected: string): void {
+  assert.deepEqual([code, stdout], [1, ''], stderr);
+  assert.ok(stderr.includes(`slmd: ${expected}: `) && !stderr.includes('    at '), stderr);
+}
+
+test('a model that loads and answers is active, and the one before it is after a rollback', async (t) => {
+  const { store, add, slmd } = given(t);
+  for (const name of ['a', 'b']) {
+    add(name);
+    const { code, stdout, stderr } = await slmd('activate', name);
+    assert.deepEqual([code, stdout], [0, `active: ${name}\n`], stderr);
+  }
+  assert.equal((await slmd('rollback')).stdout, 'active: a\n');
+  assert.equal((await slmd('activate', '--shipped')).code, 0);
+  assert.deepEqual(store.pointer, { active: null, history: ['a'] });
+});
+
+test('a model that does not load, or computes no finite logits, is refused and changes nothing', async (t) => {
+  const { store, add, slmd } = given(t);
+  add('a');
+  store.activate('a');
+  const { length } = readFileSync(join(tiny, 'model.onnx.data'));
+  add('garbage', { 'model.onnx': 'no graph at all' });
+  add('infinite', { 'model.onnx.data': Buffer.alloc(length, 0xff) });
+  writeFileSync(join(add('damaged'), 'tokenizer.json'), '{}');
+  for (const name of ['garbage', 'infinite', 'damaged'])
+    assertCoded(await slmd('activate', name), 'model_refused');
+  assert.deepEqual(store.pointer, { active: 'a', history: [null] });
+});
+
+test('a model must answer its smoke prompts as it says', async (t) => {
+  const { store, add, slmd } = given(t);
+  const smoke = (expect?: string) => ({
+    'smoke.json': JSON.stringify([
+      { prompt: 'Hello', max_tokens: 4 },
+      { prompt: 'Hello', max_tokens: 4, expect },
+    ]),
+  });
+  add('any', smoke());
+  add('otherwise', smoke('an answer that these weights do not give'));
+  add('no-list', { 'smoke.json': '{}' });
+  assert.equal((await slmd('activate', 'any')).code, 0);
+  assertCoded(await slmd('activate', 'otherwise'), 'model_refused');
+  assertCoded(await slmd('activate', 'no-list'), 'model_invalid');
+  assert.equal(store.pointer.active, 'any');
+});
+
+test('with a key only what its owner signed is activated', async (t) => {
+  const dir = temporaryDir(t);
+  const env = { SLMD_MODEL_PUBLIC_KEY_FILE: join(dir, 'k.public.pem') };
+  const { store, add, slmd } = given(t, env);
+  await startCommand(['model', 'keygen', join(dir, 'k')]).ran;
+  add('a');
+  assertCoded(await slmd('activate', 'a'), 'model_untrusted');
+  assert.equal(
+    (await startCommand(['model', 'sign', store.pathOf('a'), '--key', join(dir, 'k.private.pem')]).ran).code,
+    0,
+  );
+  assert.equal((await slmd('activate', 'a')).code, 0);
+  assert.equal(store.pointer.active, 'a');
+});
+
+test('what is no model directory is not activated, and what is not there neither', async (t) => {
+  const { store, slmd } = given(t);
+  cpSync(join(tiny, 'config.json'), join(store.pathOf('checkpoint'), 'config.json'), { recursive: true });
+  assertCoded(await slmd('activate', 'checkpoint'), 'model_not_runnable');
+  assertCoded(await slmd('activate', 'nonsense'), 'model_unknown');
+  assertCoded(await slmd('rollback'), 'nothing_to_roll_back');
+  for (const wrong of [['activate'], ['activate', 'a', '--shipped'], ['rollback', 'a']])
+    assert.equal((await slmd(...wrong)).code, 2, wrong.join(' '));
+});
+
+test('an activation that is killed at any step leaves the old model active or the new one, and nothing between', async (t) => {
+  const seen = new Set<string | null>();
+  for (let step = 1; ; step++) {
+    const { store, add } = given(t);
+    for (const name of ['old', 'new']) add(name);
+    store.activate('old');
+    const [command = '', ...args] = [...leash, process.execPath, child, store.dir, 'new', String(step)];
+    const [code, signal] = await once(spawn(command, args, { stdio: 'inherit' }), 'exit');
+    const pointer = readPointer(store.dir);
+    seen.add(pointer.active);
+    assert.ok(pointer.active === 'old' || pointer.active === 'new', `step ${step}`);
+    store.activate('new');
+    assert.deepEqual(store.pointer, { active: 'new', history: ['old', null] }, `step ${step}`);
+    if (signal === null) {
+      assert.deepEqual([code, pointer.active], [0, 'new']);
+      break;
+    }
+    assert.equal(signal, 'SIGKILL');
+  }
+  assert.deepEqual([...seen], ['old', 'new']);
+});
