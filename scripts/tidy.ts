@@ -17,7 +17,19 @@ export interface SourceFile {
 
 /** Which rooms a room may import from, besides itself. `.` is the top level of `src/`. */
 export const imports: Record<string, readonly string[]> = {
-  '.': ['cli', 'config', 'contract', 'journal', 'lib', 'mqtt', 'queue', 'supervisor', 'telemetry', 'ipc'],
+  '.': [
+    'cli',
+    'config',
+    'contract',
+    'journal',
+    'lib',
+    'mqtt',
+    'queue',
+    'supervisor',
+    'supply',
+    'telemetry',
+    'ipc',
+  ],
   // The command line is the top of the house: each command composes what it needs.
   cli: [
     '.',
@@ -40,7 +52,7 @@ export const imports: Record<string, readonly string[]> = {
   config: ['contract', 'lib'],
   contract: [],
   // It looks at every room that a device depends on, as the daemon uses them.
-  doctor: ['config', 'contract', 'ipc', 'lib', 'model', 'mqtt', 'supervisor', 'telemetry'],
+  doctor: ['config', 'contract', 'ipc', 'lib', 'model', 'mqtt', 'supervisor', 'supply', 'telemetry'],
   engine: ['grammar', 'ipc', 'lib', 'model', 'onnx'],
   // It runs on the computer of whoever flashes, and shares nothing with a device but names.
   flash: ['contract', 'lib'],

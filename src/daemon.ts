@@ -17,6 +17,7 @@ import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
 import { ServiceReport } from './service-report.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
+import { ModelChoice } from './supply/model-choice.ts';
 import type { Board, BoardIdentity } from './telemetry/board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { Uplink } from './uplink.ts';
@@ -47,6 +48,7 @@ export class Daemon {
   /** Names this process: readers tell a late will from a new birth by it. */
   readonly #boot = randomBytes(6).toString('hex');
   readonly #topics: Topics;
+  readonly #models: ModelChoice;
   readonly #supervisor: Supervisor;
   readonly #queue: RequestQueue;
   readonly #telemetry: Telemetry;
@@ -72,6 +74,7 @@ export class Daemon {
     this.#board = board;
     this.#identity = board.identity();
     this.#topics = topicsOf(config.topic_prefix, config.device);
+    this.#models = new ModelChoice({ ...config.model, shipped: shippedModel() });
     this.#supervisor = this.#makeSupervisor(engine_entry);
     this.#queue = new RequestQueue({
       depth_max: config.limits.queue_depth_max,
@@ -99,6 +102,8 @@ export class Daemon {
     this.#report.start();
     if (torn_bytes + damaged_lines > 0)
       this.#log.warn({ torn_bytes, damaged_lines }, 'the journal was damaged; what can be read of it counts');
+    this.#uplink.presence.condition('model', this.#models.finding);
+    this.#models.start(() => this.#onModelChosen());
     this.#supervisor.start();
     this.#telemetry.start();
     this.#service.resume();
@@ -108,6 +113,7 @@ export class Daemon {
 
   /** Answers what it has within `limits.drain_ms`, says goodbye, and stops everything. The rest is in the journal. */
   async stop(): Promise<void> {
+    this.#models.stop();
     if (this.#sweeping !== null) clearInterval(this.#sweeping);
     this.#log.info('slmd stops');
     this.#report.stopping(this.#config.limits.drain_ms + goodbyeMs);
@@ -123,12 +129,20 @@ export class Daemon {
     this.#report.stop();
   }
 
+  /** A model was activated: the engine changes between two prompts. */
+  #onModelChosen(): void {
+    const { finding, source } = this.#models;
+    this.#log.info({ model_dir: source.dir }, 'another model is active');
+    this.#uplink.presence.condition('model', finding);
+    this.#supervisor.use(source);
+  }
+
   #makeSupervisor(entry: string): Supervisor {
-    const { engine, model, generation } = this.#config;
+    const { engine, generation } = this.#config;
     return new Supervisor(
       {
         entry,
-        model: { dir: model.dir ?? shippedModel(), trust: model.dir === null ? null : model.trust },
+        model: this.#models.source,
         engine: {
           backend: engine.backend,
           threads: engine.threads,
@@ -154,6 +168,13 @@ export class Daemon {
           this.#telemetry.counters.engine_restarts++;
           this.#uplink.presence.condition('engine', message);
           this.#uplink.presence.engineReady(false);
+        },
+        changing: () => this.#uplink.presence.engineReady(false),
+        unloadable: (why) => {
+          const other = this.#models.failed(why);
+          if (other !== null) this.#log.error({ instead: other.dir }, why);
+          this.#uplink.presence.condition('model', this.#models.finding);
+          return other;
         },
         garbage: () => this.#log.warn('the engine sent a message that is none'),
         said: (line) => this.#log.warn(line),

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { TokenBatch } from '../contract/result.ts';
-import { packageRoot } from '../lib/package-root.ts';
+import { packageRoot, shippedModel } from '../lib/package-root.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../mqtt/embedded-broker.ts';
 import type { Requester } from '../mqtt/requester.ts';
 import { readConfiguration } from './configuration.ts';
@@ -72,6 +72,7 @@ function startDaemon({ url }: EmbeddedBroker, state: string): ChildProcess {
     SLMD_DEVICE: device,
     SLMD_LOG_LEVEL: 'error',
     SLMD_JOURNAL_DIR: state,
+    SLMD_MODEL_DIR: shippedModel(),
   };
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   return spawn(process.execPath, [process.argv[1] ?? '', 'run'], {

@@ -20,13 +20,14 @@ export async function tryModel(
 ): Promise<void> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
-  const { threads, backend, prefill_chunk_tokens, context_length_max, stall_ms } = config.engine;
+  const { threads, backend, prefill_chunk_tokens, context_length_max, stall_ms, load_max_ms } = config.engine;
   const supervisor = new Supervisor(
     {
       entry,
       model: { dir, trust: config.model.trust },
       engine: { threads, backend, prefill_chunk_tokens, context_length_max, max_tokens_default: null },
       stall_ms,
+      load_max_ms,
       restart: { min_ms: config.engine.restart_min_ms, max_ms: config.engine.restart_max_ms },
     },
     {
@@ -47,7 +48,7 @@ export async function tryModel(
 async function ask(supervisor: Supervisor, prompts: readonly SmokePrompt[]): Promise<void> {
   for (const [i, smoke] of prompts.entries()) {
     const messages = [{ role: 'user' as const, content: smoke.prompt }];
-    const job = { messages, max_tokens: smoke.max_tokens, sampling: greedy, stop: [] };
+    const job = { messages, max_tokens: smoke.max_tokens, sampling: greedy, stop: [], response_format: null };
     const { text } = await supervisor.generate(job, () => undefined, new AbortController().signal);
     const finding = smokeFinding(smoke, text);
     if (finding !== null)

@@ -4,6 +4,7 @@ import type { LoadedConfig } from '../config/config.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
 import { type Manifest, manifestFile, manifestSchema } from '../model/manifest.ts';
+import { ModelChoice } from '../supply/model-choice.ts';
 import type { Board, BoardIdentity } from '../telemetry/board.ts';
 import { readBandwidth } from './bandwidth.ts';
 import { boardFindings } from './board.ts';
@@ -56,7 +57,8 @@ async function* modelFindings(
   board: Board,
   availableBytes: number | null,
 ): AsyncGenerator<Finding> {
-  const dir = config.model.dir ?? shippedModel();
+  const { source } = new ModelChoice({ ...config.model, shipped: shippedModel() });
+  const { dir } = source;
   const manifest = await readManifest(dir);
   if (manifest === null) {
     yield problem('model', `there is no model in ${dir}`, 'set model.dir (SLMD_MODEL_DIR), or leave it out');
@@ -74,7 +76,7 @@ async function* modelFindings(
     return;
   }
   try {
-    const { info, tokens_per_second } = await runEngine(config, engineEntry(), dir);
+    const { info, tokens_per_second } = await runEngine(config, engineEntry(), source);
     const { engine, model, load_ms } = info;
     yield ok(
       'model',

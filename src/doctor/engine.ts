@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts';
-import type { DoneMessage, EngineInfo } from '../ipc/messages.ts';
+import type { DoneMessage, EngineInfo, ModelSource } from '../ipc/messages.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { Supervisor } from '../supervisor/supervisor.ts';
 
@@ -21,13 +21,13 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
  *
  * @throws SlmdError with the code and the line of what failed
  */
-export async function runEngine(config: Config, entry: string, modelDir: string): Promise<EngineRun> {
+export async function runEngine(config: Config, entry: string, model: ModelSource): Promise<EngineRun> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
   const supervisor = new Supervisor(
     {
       entry,
-      model: { dir: modelDir, trust: config.model.dir === null ? null : config.model.trust },
+      model,
       engine: {
         backend: config.engine.backend,
         threads: config.engine.threads,

@@ -33,6 +33,12 @@ export interface LoadMessage {
   trust?: Trust | null;
 }
 
+/** A model directory, and whose signature it must have; null where nobody's is asked for. */
+export interface ModelSource {
+  dir: string;
+  trust: Trust | null;
+}
+
 /** Who may have signed a model that is loaded. */
 export interface Trust {
   /** Ed25519 public keys in PEM; any of them will do. */

@@ -5,19 +5,13 @@ import type {
   EngineOptions,
   FromEngine,
   GenerateMessage,
-  Trust,
+  ModelSource,
 } from '../ipc/messages.ts';
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { EngineProcess } from './engine-process.ts';
 import type { ExitReason } from './exit-reason.ts';
-
-/** A model directory, and whose signature it must have; null where nobody's is asked for. */
-export interface ModelSource {
-  dir: string;
-  trust: Trust | null;
-}
 
 export interface SupervisorOptions {
   /** The engine's entry point, a file that Node can run. */
@@ -35,6 +29,10 @@ export interface SupervisorEvents {
   ready(info: EngineInfo): void;
   /** The engine is gone or could not load; the next attempt is after `retry_ms`. */
   down(code: ErrorCode, message: string, retryMs: number): void;
+  /** The engine ends in good order, because another model takes its place. */
+  changing?(): void;
+  /** A model cannot be loaded: what to load instead, or null where there is nothing else. */
+  unloadable?(why: string): ModelSource | null;
   garbage(): void;
   /** A line of the engine's own, for the log. */
   said(line: string): void;
@@ -72,6 +70,7 @@ const failuresBeforeGivingUp = 3;
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #events: SupervisorEvents;
+  #model: ModelSource;
   #process: EngineProcess | null = null;
   #info: EngineInfo | null = null;
   #attempt: Attempt | null = null;
@@ -87,11 +86,16 @@ export class Supervisor {
   #progressedAt = 0;
   #watchdog: NodeJS.Timeout | null = null;
   #restartTimer: NodeJS.Timeout | null = null;
+  /** The process is ending so that one with another model can start. */
+  #changing = false;
+  /** Another model is wanted, and a generation is under way. */
+  #changeWhenIdle = false;
   #stopping = true;
 
   constructor(options: SupervisorOptions, events: SupervisorEvents) {
     this.#options = options;
     this.#events = events;
+    this.#model = options.model;
   }
 
   get info(): EngineInfo | null {
@@ -120,6 +124,17 @@ export class Supervisor {
     this.#settleWaiters(new SlmdError('model_not_ready', 'the engine is stopped'));
   }
 
+  /** From here on engines load this model: at once, or after the generation that is under way. */
+  use(model: ModelSource): void {
+    this.#model = model;
+    if (this.#stopping) return;
+    this.#loadFailure = null;
+    this.#failures = 0;
+    this.#failedLoads = 0;
+    if (this.#attempt === null) this.#change();
+    else this.#changeWhenIdle = true;
+  }
+
   /**
    * Runs one generation. Waits for an engine that is starting.
    *
@@ -131,7 +146,8 @@ export class Supervisor {
     onTokens: (text: string) => void,
     signal: AbortSignal,
   ): Promise<DoneMessage> {
-    await this.#ready(signal);
+    do await this.#ready(signal);
+    while (!this.#isReady);
     const engine = this.#process;
     if (engine === null || this.#attempt !== null) throw new Error('a generation needs an idle engine');
     const key = ++this.#lastKey;
@@ -148,11 +164,41 @@ export class Supervisor {
       signal.removeEventListener('abort', cancel);
       this.#attempt = null;
       this.#disarm();
+      if (this.#changeWhenIdle) this.#change();
     }
   }
 
+  /** Whoever asks meanwhile waits for the next engine: that this one ends is no failure. */
+  #change(): void {
+    this.#changeWhenIdle = false;
+    if (this.#stopping || this.#changing) return;
+    this.#events.changing?.();
+    if (this.#process === null) {
+      if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
+      this.#spawn();
+    } else {
+      this.#changing = true;
+      void this.#process.stop();
+    }
+  }
+
+  /** Whether there is another model, where this one cannot be loaded. */
+  #fallBack(why: string): boolean {
+    const other = this.#events.unloadable?.(why) ?? null;
+    if (other === null) return false;
+    this.#model = other;
+    this.#failures = 0;
+    this.#failedLoads = 0;
+    return true;
+  }
+
+  /** An engine that ends for another model is known until it is gone: a result may still have to name it. */
+  get #isReady(): boolean {
+    return this.#info !== null && !this.#changing;
+  }
+
   #ready(signal: AbortSignal): Promise<void> {
-    if (this.#info !== null) return Promise.resolve();
+    if (this.#isReady) return Promise.resolve();
     if (this.#loadFailure !== null)
       return Promise.reject(new SlmdError('model_not_ready', this.#loadFailure));
     return new Promise((resolve, reject) => {
@@ -177,13 +223,13 @@ export class Supervisor {
       exit: (reason) => this.#onExit(reason),
     });
     this.#progress();
-    const { dir: model_dir, trust } = this.#options.model;
+    const { dir: model_dir, trust } = this.#model;
     this.#process.send({ type: 'load', model_dir, options: this.#options.engine, trust });
   }
 
   #onMessage(message: FromEngine): void {
     // It is being ended: what it still says must not start another generation on it.
-    if (this.#stalled) return;
+    if (this.#stalled || this.#changing) return;
     switch (message.type) {
       case 'ready':
         this.#disarm();
@@ -194,6 +240,10 @@ export class Supervisor {
         this.#settleWaiters(null);
         return;
       case 'load_failed':
+        if (this.#fallBack(message.message)) {
+          this.#change();
+          return;
+        }
         this.#loadFailure = message.message;
         this.#settleWaiters(new SlmdError('model_not_ready', message.message));
         void this.#process?.stop();
@@ -219,12 +269,22 @@ export class Supervisor {
       this.#attempt?.reject(new SlmdError('engine_crashed', 'the engine was stopped'));
       return;
     }
+    if (this.#changing) {
+      this.#changing = false;
+      this.#spawn();
+      return;
+    }
     const { code, message, detail } = this.#verdict(exit);
     if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
     const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
     this.#attempt?.reject(new SlmdError(code, detail));
-    if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp)
+    if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp) {
+      if (this.#fallBack(message)) {
+        this.#spawn();
+        return;
+      }
       this.#settleWaiters(new SlmdError(code, message));
+    }
     this.#events.down(code, message, retryMs);
     this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);
   }

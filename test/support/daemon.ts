@@ -26,8 +26,8 @@ export interface Settings {
 export interface DaemonOptions {
   url: string;
   settings?: Settings;
-  /** What the fake engine loads; its last part says how. */
-  model_dir?: string;
+  /** What the fake engine loads; its last part says how. Null: what the store says. */
+  model_dir?: string | null;
   engine_entry?: string;
   /** What else a process of its own finds in its environment. */
   env?: NodeJS.ProcessEnv;
@@ -149,7 +149,11 @@ function daemonEnvironment(
   { url, settings = {}, model_dir = 'a-model' }: DaemonOptions,
   journalDir: string,
 ): NodeJS.ProcessEnv {
-  const own = { mqtt: { url }, model: { dir: model_dir }, journal: { dir: journalDir } };
+  const own = {
+    mqtt: { url },
+    journal: { dir: journalDir },
+    ...(model_dir === null ? {} : { model: { dir: model_dir } }),
+  };
   return Object.assign({}, ...[quick, own, settings].map(environmentOf));
 }
 

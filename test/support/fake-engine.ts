@@ -19,7 +19,8 @@
  *   echo <text>          answers with the text, a token a word; so does anything else, in full
  *
  * What it does when it loads follows from the name of the model directory: `load_failed` (until there
- * is a file `fixed` in it), `never_ready`, `load_crash`; any other is ready at once. A directory that
+ * is a file `fixed` in it), `never_ready`, `load_crash`; any other is ready at once, and one that begins
+ * with `model-` is the model's id. A directory that
  * exists gets a file `runs.log`, with a line for each run that begins.
  */
 
@@ -100,10 +101,10 @@ function load({ model_dir, options }: LoadMessage): void {
   if (how === 'load_crash') process.exit(9);
   if (how === 'load_failed')
     send({ type: 'load_failed', code: 'model_missing', message: 'asked not to load' });
-  else send(ready(options));
+  else send(ready(options, how));
 }
 
-function ready({ threads }: EngineOptions): FromEngine {
+function ready({ threads }: EngineOptions, how: string): FromEngine {
   const engine = {
     name: 'fake',
     version: '1',
@@ -114,7 +115,8 @@ function ready({ threads }: EngineOptions): FromEngine {
     chosen_by: 'setting',
     accuracy_level: 4,
   };
-  return { type: 'ready', info: { engine, model: fakeModel, load_ms: 1.5 } };
+  const model = how.startsWith('model-') ? { ...fakeModel, id: how } : fakeModel;
+  return { type: 'ready', info: { engine, model, load_ms: 1.5 } };
 }
 
 async function generate(message: GenerateMessage): Promise<void> {

@@ -2,7 +2,11 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { ErrorCode } from '../../src/contract/errors.ts';
 import type { DoneMessage } from '../../src/ipc/messages.ts';
-import { Supervisor, type SupervisorOptions } from '../../src/supervisor/supervisor.ts';
+import {
+  Supervisor,
+  type SupervisorEvents,
+  type SupervisorOptions,
+} from '../../src/supervisor/supervisor.ts';
 import { Heard } from './wait.ts';
 
 export interface Event {
@@ -25,6 +29,7 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
 export function supervised(
   t: TestContext,
   { model_dir = 'any', ...options }: Partial<SupervisorOptions> & { model_dir?: string } = {},
+  more: Partial<SupervisorEvents> = {},
 ): Supervised {
   const events = new Heard<Event>();
   const tokens = new Heard<string>();
@@ -49,6 +54,7 @@ export function supervised(
       down: (code, _message, retryMs) => events.push({ type: 'down', code, retryMs }),
       garbage: () => events.push({ type: 'garbage' }),
       said: () => undefined,
+      ...more,
     },
   );
   t.after(() => supervisor.stop());

@@ -245,3 +245,73 @@ test('the engine sees no setting and no credential of the daemon, and sends no t
   assert.ok(environment.includes('ORT_DISABLE_TELEMETRY=1'));
   assert.ok(!environment.some((entry) => entry.startsWith('SLMD_') || entry.includes('secret')));
 });
+
+test('another model takes the place of the one that is loaded, and whoever asks meanwhile is answered by it', async (t) => {
+  const { supervisor, ask, events } = supervised(t, { model_dir: 'model-a' });
+  supervisor.start();
+  assert.equal((await ask('echo one')).text, 'one');
+  supervisor.use({ dir: 'model-b', trust: null });
+  assert.equal((await ask('echo two')).text, 'two');
+  assert.equal(supervisor.info?.model.id, 'model-b');
+  assert.deepEqual(
+    events.all.map(({ type }) => type),
+    ['ready', 'ready'],
+    'it is no failure',
+  );
+});
+
+test('a generation that is under way is ended by the model that began it', async (t) => {
+  const { supervisor, ask, tokens, events } = supervised(t, { model_dir: 'model-a' });
+  supervisor.start();
+  const answer = ask('slow 10');
+  await tokens.find(() => true, 'a token');
+  const pid = supervisor.pid;
+  supervisor.use({ dir: 'model-b', trust: null });
+  assert.equal(supervisor.info?.model.id, 'model-a');
+  assert.equal((await answer).usage.completion_tokens, 10);
+  assert.equal((await ask('echo next')).text, 'next');
+  assert.equal(supervisor.info?.model.id, 'model-b');
+  assert.ok(!alive(pid));
+  assert.ok(events.all.every(({ type }) => type === 'ready'));
+});
+
+test('of several changes the last counts, also while an engine loads, is gone or has crashed', async (t) => {
+  const { supervisor, ask, events, tokens } = supervised(t, {
+    model_dir: 'load_failed',
+    restart: { min_ms: 60_000, max_ms: 60_000 },
+  });
+  supervisor.start();
+  await events.find(({ type }) => type === 'down', 'it does not load');
+  for (const dir of ['never_ready', 'load_crash', 'model-b']) supervisor.use({ dir, trust: null });
+  assert.equal((await ask('echo x')).text, 'x');
+  assert.equal(supervisor.info?.model.id, 'model-b');
+  const same = ask('echo same');
+  supervisor.use({ dir: 'model-b2', trust: null });
+  assert.equal((await same).text, 'same');
+  const crash = ask('crash late');
+  await tokens.find((text) => text.startsWith('lost'), 'it has begun');
+  supervisor.use({ dir: 'model-c', trust: null });
+  await assert.rejects(crash, { code: 'engine_crashed' });
+  assert.equal((await ask('echo y')).text, 'y');
+  assert.equal(supervisor.info?.model.id, 'model-c');
+});
+
+for (const dir of ['load_failed', 'load_crash']) {
+  test(`who waits for a model that cannot be loaded (${dir}) is answered by the one instead`, async (t) => {
+    const whys: string[] = [];
+    const { supervisor, ask } = supervised(
+      t,
+      { model_dir: dir },
+      {
+        unloadable: (why) => {
+          whys.push(why);
+          return whys.length === 1 ? { dir: 'model-old', trust: null } : null;
+        },
+      },
+    );
+    supervisor.start();
+    assert.equal((await ask('echo x')).text, 'x');
+    assert.equal(supervisor.info?.model.id, 'model-old');
+    assert.equal(whys.length, 1);
+  });
+}
