@@ -10,7 +10,7 @@ import { buildDecoder } from './decoder.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
 import { copySideFiles, identify, readEosTokenIds } from './side-files.ts';
-import { surveyTensors } from './survey.ts';
+import { checkTensors } from './survey.ts';
 import { StreamedWeights } from './weights.ts';
 
 export type { BuildErrorCode } from './errors.ts';
@@ -42,7 +42,7 @@ export async function buildModel(
     options.onProgress?.({ ...progress });
   });
   try {
-    const { parameters, bytes } = await surveyTensors(checkpoint, architecture, plan);
+    const { parameters, bytes } = await checkTensors(checkpoint, architecture, plan);
     progress.bytesTotal = bytes;
     return await intoDirectory(outDir, options.force ?? false, async (dir) => {
       const files: Files = await writeGraph(dir, checkpoint, architecture, plan);

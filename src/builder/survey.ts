@@ -5,36 +5,45 @@ import { buildDecoder, type DecoderOptions } from './decoder.ts';
 import type { MatrixPart, StoredMatrix, WeightFormat, WeightStore } from './weights.ts';
 
 /**
- * Checks every tensor that the decoder will read, before any work is done: a graph is written as it will
- * be, from weights that are only looked up.
+ * Checks every tensor that the decoder will read, before any work is done.
  *
  * @returns parameters (elements) and their bytes in the checkpoint
  * @throws BuildError `checkpoint_invalid`, naming the tensor
  */
-export async function surveyTensors(
+export async function checkTensors(
   checkpoint: Checkpoint,
   architecture: Architecture,
   options: DecoderOptions,
 ): Promise<{ parameters: number; bytes: number }> {
-  const looked = new LookedUpWeights(checkpoint);
-  await buildDecoder(new GraphBuilder('survey'), looked, architecture, options);
-  return looked;
+  let parameters = 0;
+  let bytes = 0;
+  for (const [tensor, shape] of await tensorsOf(architecture, options)) {
+    bytes += checkpoint.expect(tensor, shape);
+    parameters += shape.reduce((product, size) => product * size, 1);
+  }
+  return { parameters, bytes };
 }
 
-const nowhere: ExternalRange = { location: 'survey', offset: 0, length: 0 };
+/**
+ * The tensors of a decoder by the names that checkpoints give them, with their shapes: those for which the
+ * graph's writer asks when it writes to nowhere.
+ */
+export async function tensorsOf(
+  architecture: Architecture,
+  options: DecoderOptions,
+): Promise<Map<string, readonly number[]>> {
+  const wanted = new WantedWeights();
+  await buildDecoder(new GraphBuilder('survey'), wanted, architecture, options);
+  return wanted.tensors;
+}
 
-class LookedUpWeights implements WeightStore {
-  parameters = 0;
-  bytes = 0;
-  readonly #checkpoint: Checkpoint;
-  readonly #seen = new Set<string>();
+const nowhere: ExternalRange = { location: 'nowhere', offset: 0, length: 0 };
 
-  constructor(checkpoint: Checkpoint) {
-    this.#checkpoint = checkpoint;
-  }
+class WantedWeights implements WeightStore {
+  readonly tensors = new Map<string, readonly number[]>();
 
   async vector(tensor: string, length: number): Promise<Float32Array> {
-    this.#look(tensor, [length]);
+    this.tensors.set(tensor, [length]);
     return new Float32Array(length);
   }
 
@@ -44,7 +53,7 @@ class LookedUpWeights implements WeightStore {
     columns: number,
     format: WeightFormat,
   ): Promise<StoredMatrix> {
-    for (const { tensor, rows, shape } of parts) this.#look(tensor, shape ?? [rows, columns]);
+    for (const { tensor, rows, shape } of parts) this.tensors.set(tensor, shape ?? [rows, columns]);
     const rows = parts.reduce((sum, part) => sum + part.rows, 0);
     const stored = { name, rows, columns, data: nowhere };
     return format === 'float32' ? { ...stored, format } : { ...stored, format, scales: nowhere };
@@ -52,12 +61,5 @@ class LookedUpWeights implements WeightStore {
 
   async table(): Promise<ExternalRange> {
     return nowhere;
-  }
-
-  #look(tensor: string, shape: readonly number[]): void {
-    if (this.#seen.has(tensor)) return;
-    this.#seen.add(tensor);
-    this.bytes += this.#checkpoint.expect(tensor, shape);
-    this.parameters += shape.reduce((product, size) => product * size, 1);
   }
 }
