@@ -9,7 +9,7 @@ import { readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
-import { copySideFiles, identify, readEosTokenIds } from './side-files.ts';
+import { checkTokenizer, copySideFiles, identify, readEosTokenIds } from './side-files.ts';
 import { checkTensors } from './survey.ts';
 import { StreamedWeights } from './weights.ts';
 
@@ -34,6 +34,7 @@ export async function buildModel(
 ): Promise<Manifest> {
   const architecture = await readArchitecture(checkpointDir);
   const plan = planBuild(architecture, basename(resolve(checkpointDir)), options);
+  await checkTokenizer(checkpointDir);
   const eos_token_ids = await readEosTokenIds(checkpointDir);
   const progress = { bytesDone: 0, bytesTotal: 0 };
   const checkpoint = await Checkpoint.open(checkpointDir, (bytes) => {

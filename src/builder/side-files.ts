@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { messageOf } from '../lib/errors.ts';
 import type { Manifest } from '../model/manifest.ts';
+import { Tokenizer } from '../model/tokenizer.ts';
 import { BuildError } from './errors.ts';
 
 type Files = Manifest['files'];
@@ -32,6 +34,26 @@ export async function copySideFiles(from: string, to: string): Promise<Files> {
 /** A file of the manifest, by its content. */
 export function identify(content: Uint8Array): Files[string] {
   return { sha256: createHash('sha256').update(content).digest('hex'), bytes: content.length };
+}
+
+/**
+ * A broken tokenizer is found before the weights are built, not by whoever runs the model.
+ *
+ * @throws BuildError `checkpoint_invalid`, with what is wrong with it
+ */
+export async function checkTokenizer(dir: string): Promise<void> {
+  const content = await readIfPresent(join(dir, 'tokenizer.json'));
+  if (content === undefined) return;
+  const config = await readIfPresent(join(dir, 'tokenizer_config.json'));
+  try {
+    new Tokenizer({
+      tokenizer: JSON.parse(content.toString('utf8')) as Record<string, unknown>,
+      config: config === undefined ? {} : (JSON.parse(config.toString('utf8')) as Record<string, unknown>),
+    });
+  } catch (cause) {
+    const line = `the tokenizer's files cannot be used: ${messageOf(cause)}`;
+    throw new BuildError('checkpoint_invalid', line, { cause });
+  }
 }
 
 const tokenId = z.number().int().nonnegative();

@@ -1,18 +1,11 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { tokenBytes } from './token-bytes.ts';
+import { type AddedToken, assertTokenizerFile } from './tokenizer-file.ts';
 
 /** `tokenizer.json` and `tokenizer_config.json`, as parsed JSON. */
 export interface TokenizerFiles {
   tokenizer: Record<string, unknown>;
   config: Record<string, unknown>;
-}
-
-interface AddedToken {
-  id: number;
-  content: string;
-  special?: boolean;
-  lstrip?: boolean;
-  rstrip?: boolean;
 }
 
 /**
@@ -38,8 +31,9 @@ export class Tokenizer {
   readonly #addedIds: ReadonlySet<number>;
   readonly #bytesOfToken: (token: string) => Uint8Array;
 
-  /** @throws when the files describe a tokenizer that the library does not know */
+  /** @throws when a file is broken, or describes a tokenizer that the library does not know */
   constructor({ tokenizer: given, config }: TokenizerFiles) {
+    assertTokenizerFile(given);
     const tokenizer: Record<string, unknown> = {
       ...given,
       pre_tokenizer: digitsAsSplit(given.pre_tokenizer),
@@ -50,6 +44,7 @@ export class Tokenizer {
     this.eosToken = tokenText(config.eos_token);
     this.specialTokens = specials.map((token) => token.content);
     this.#hub = new HubTokenizer({ added_tokens: [], ...tokenizer }, config);
+    keepByteOrderMarks(this.#hub.decoder);
     this.#plainFirst = withoutSpecials(tokenizer, config, this.#hub);
     this.#plainLater = withoutSpecials(prependOnlyFirst(tokenizer), config, this.#hub);
     this.#specials = new Map(specials.map((token) => [token.content, token]));
@@ -134,6 +129,16 @@ function tokenText(token: unknown): string | undefined {
   if (typeof token === 'string') return token;
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
+}
+
+/**
+ * The library's decoder of `<0x..>` ids swallows U+FEFF where a run of bytes begins with it, as a decoder
+ * of files would; here it is a character like others.
+ */
+function keepByteOrderMarks(decoder: unknown): void {
+  const step = decoder as { text_decoder?: object; decoders?: unknown[] } | null;
+  if (step?.text_decoder !== undefined) step.text_decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  step?.decoders?.forEach(keepByteOrderMarks);
 }
 
 function withoutSpecials(

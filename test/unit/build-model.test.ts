@@ -178,6 +178,14 @@ describe('a build that is refused or fails leaves nothing behind', () => {
     await fails(paths, 'checkpoint_invalid');
   });
 
+  test('when the tokenizer is broken', async (t) => {
+    const paths = tiny(t);
+    for (const content of ['{', '[]', '{"model": {"type": "WordPiece", "vocab": {}}}']) {
+      writeFileSync(join(paths.source, 'tokenizer.json'), content);
+      await fails(paths, 'checkpoint_invalid');
+    }
+  });
+
   test('when an option is out of its range', async (t) => {
     const paths = tiny(t);
     for (const options of [
