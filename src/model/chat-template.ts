@@ -7,6 +7,14 @@ export interface TemplateTokens {
   eosToken: string | undefined;
 }
 
+/** What the reference's `apply_chat_template` can be told besides the messages. */
+export interface RenderOptions {
+  /** JSON schemas of functions that the model may call; null (default) for none. */
+  tools?: readonly unknown[] | null;
+  /** Whether the text ends where the model is to answer; default true. */
+  addGenerationPrompt?: boolean;
+}
+
 /**
  * A model's chat template: Jinja that turns messages into the one text the model was trained on.
  *
@@ -30,9 +38,9 @@ export class ChatTemplate {
   }
 
   /** @throws {SlmdError} `invalid_request` when the template refuses these messages, `engine_failed` when it fails */
-  render(messages: readonly ChatMessage[]): string {
+  render(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
     let refusal: SlmdError | undefined;
-    const environment = this.#environment(messages);
+    const environment = this.#environment(messages, options);
     environment.set('raise_exception', (message: unknown) => {
       refusal = this.#refusal(message);
       throw refusal;
@@ -48,15 +56,18 @@ export class ChatTemplate {
   }
 
   /** The library's own set of globals has a clock of its own and cannot be given another. */
-  #environment(messages: readonly ChatMessage[]): Environment {
+  #environment(
+    messages: readonly ChatMessage[],
+    { tools = null, addGenerationPrompt = true }: RenderOptions,
+  ): Environment {
     const { bosToken, eosToken } = this.#tokens;
     const globals = {
       ...{ true: true, false: false, none: null, True: true, False: false, None: null },
       ...(bosToken === undefined ? {} : { bos_token: bosToken }),
       ...(eosToken === undefined ? {} : { eos_token: eosToken }),
       messages: messages.map(({ role, content }) => ({ role, content })),
-      add_generation_prompt: true,
-      tools: null,
+      add_generation_prompt: addGenerationPrompt,
+      tools,
       documents: null,
       strftime_now: (format: string) => strftime(this.#now(), format),
       range,
