@@ -89,7 +89,12 @@ async function answer(model: string, threads: number): Promise<void> {
   // The byte of a space is one token of the shipped tokenizer, and words of one letter are two.
   const content = 'x '.repeat(promptTokens / 2);
   const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };
-  const request = { messages: [{ role: 'user' as const, content }], max_tokens: answerTokens, stop: [] };
+  const request = {
+    response_format: null,
+    messages: [{ role: 'user' as const, content }],
+    max_tokens: answerTokens,
+    stop: [],
+  };
   let afterPrefill = process.cpuUsage();
   const onTokens = (_: string, count: number) => {
     if (count === 1) afterPrefill = process.cpuUsage();
