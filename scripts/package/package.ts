@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { contentsOf, maintainerScripts } from './contents.ts';
@@ -29,6 +29,9 @@ export interface PackageOptions {
   compression: Compression;
   version: string;
 }
+
+/** It goes onto the boot partition of a card, beside a kernel, and over slow links. */
+const packageBytesMax = 45_000_000;
 
 /** Builds a package and returns its path. */
 export async function makePackage({ arch, out, compression, version }: PackageOptions): Promise<string> {
@@ -97,7 +100,12 @@ async function main(args: string[]): Promise<number> {
   } else {
     console.log(`slmd: packing ${version} for ${arch} with ${compression} …`);
     const path = await makePackage({ arch, out, compression, version });
-    console.log(`${path}  ${(readFileSync(path).length / 1e6).toFixed(1)} MB`);
+    const bytes = statSync(path).size;
+    console.log(`${path}  ${(bytes / 1e6).toFixed(1)} MB`);
+    if (compression === 'xz' && bytes > packageBytesMax) {
+      console.error(`slmd: a package has at most ${packageBytesMax / 1e6} MB; look for what has been added`);
+      return 1;
+    }
   }
   return 0;
 }

@@ -95,6 +95,7 @@ export function isNeeded(path: string, architecture: Architecture): boolean {
       path.startsWith(`onnxruntime-node/bin/napi-v6/linux/${npmArch[architecture]}/`)
     );
   if (path.startsWith('onnxruntime-common/')) return !path.startsWith('onnxruntime-common/lib/');
-  if (path.startsWith('koffi/')) return !/^koffi\/(doc|lib|src|vendor)\//.test(path);
+  if (path.startsWith('koffi/'))
+    return /\.(js|cjs|json|txt)$/.test(path) && !/^koffi\/(doc|lib|vendor)\/|CMakeLists|cnoke/.test(path);
   return !path.includes('/musl_');
 }

@@ -1,13 +1,14 @@
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
+import type { EngineOptions } from '../../src/ipc/messages.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 
 /** Greedy: the same tokens every time. */
 const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /** The model that ships, in this process. */
-export function openShippedModel(): Promise<Engine> {
+export function openShippedModel(backend: EngineOptions['backend'] = 'auto'): Promise<Engine> {
   return openEngine(shippedModel(), {
-    backend: 'auto',
+    backend,
     threads: 1,
     prefill_chunk_tokens: 128,
     context_length_max: 512,

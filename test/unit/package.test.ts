@@ -95,6 +95,7 @@ test('of the packages with native code, what runs on the target is kept and noth
     'onnxruntime-common/package.json',
     'onnxruntime-common/dist/cjs/index.js',
     'koffi/index.js',
+    'koffi/src/koffi/index.cjs',
     '@koromix/koffi-linux-arm64/linux_arm64/koffi.node',
   ];
   const left = [

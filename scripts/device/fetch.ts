@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheDirectory } from '../package/runtime-tree.ts';
+
+/** Debian's release that has all that is needed: an emulator of version 10, and the board's libraries. */
+export const suite = 'trixie';
+
+const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
+/** Something that a tier needs and that cannot be had here; the message says why. */
+export class Missing extends Error {}
+
+/** Runs a program to its end. @throws Missing where it is not installed or fails */
+export function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', env });
+  if (error !== undefined) throw new Missing(`${command} is not installed`);
+  if (status === 0) return stdout;
+  throw new Missing(
+    `${command} ${args.slice(0, 3).join(' ')} ended with ${status}: ${stderr.trim().slice(-500)}`,
+  );
+}
+
+/** The mirror that this machine takes Debian's packages from. */
+export function mirror(): string {
+  const targets = run('apt-get', [
+    'indextargets',
+    '--format',
+    '$(SITE) $(ORIGIN) $(CODENAME)',
+    'Created-By: Packages',
+  ]);
+  const site = targets
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find(([, origin]) => origin === 'Debian')?.[0];
+  if (site === undefined) throw new Missing('this machine takes no packages from Debian');
+  return site;
+}
+
+/**
+ * Debian packages of `suite`, unpacked into the cache and not installed: whatever this machine runs, it is not
+ * changed, and nobody needs to be root.
+ */
+export function unpackedPackages(name: string, packages: readonly string[]): string {
+  const dir = join(cacheDirectory(), 'device', `${name}-${suite}`);
+  if (existsSync(dir)) return dir;
+  if (!existsSync(keyring))
+    throw new Missing(`there is no ${keyring}; on Debian: apt-get install debian-archive-keyring`);
+  const making = `${dir}.${process.pid}`;
+  try {
+    const options = privateApt(join(making, 'apt'));
+    run('apt-get', [...options, 'update', '-qq']);
+    const debs = join(making, 'debs');
+    mkdirSync(debs);
+    run('sh', ['-c', 'cd "$1"; shift; apt-get "$@"', 'sh', debs, ...options, '-qq', 'download', ...packages]);
+    for (const deb of readdirSync(debs)) run('dpkg-deb', ['-x', join(debs, deb), join(making, 'root')]);
+    renameSync(join(making, 'root'), dir);
+  } finally {
+    rmSync(making, { recursive: true, force: true });
+  }
+  return dir;
+}
+
+/** An apt of its own, which knows one suite and writes into one directory. */
+function privateApt(dir: string): string[] {
+  for (const path of ['state/lists/partial', 'cache/archives/partial'])
+    mkdirSync(join(dir, path), { recursive: true });
+  writeFileSync(join(dir, 'sources.list'), `deb [signed-by=${keyring}] ${mirror()} ${suite} main\n`);
+  const settings = {
+    'Dir::Etc::sourcelist': join(dir, 'sources.list'),
+    'Dir::Etc::sourceparts': '/dev/null',
+    'Dir::State': join(dir, 'state'),
+    'Dir::State::status': '/dev/null',
+    'Dir::Cache': join(dir, 'cache'),
+    'APT::Architecture': 'amd64',
+    'APT::Sandbox::User': '',
+    'Acquire::Languages': 'none',
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}

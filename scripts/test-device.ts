@@ -1,0 +1,141 @@
+/**
+ * `npm run test:device [-- --tier N …]`: what can be known of slmd on a board without a board, tier by tier.
+ *
+ * Each tier brings what it needs, cached outside the tree, and is skipped with the reason where that cannot be
+ * had; with CI=true that is a failure. The table at the end is the one of devices/README.md.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { installMissing } from './debian.ts';
+import { emulator, teachKernel } from './device/emulator.ts';
+import { Missing } from './device/fetch.ts';
+import { buildTestPackages } from './device/packages.ts';
+import { rootFileSystem } from './device/root-file-system.ts';
+
+const root = join(import.meta.dirname, '..');
+
+const usage = `npm run test:device [-- --tier N …]
+
+  --tier 0  unit file, profiles, sandbox and package, without an emulator
+  --tier 1  the package's programs on an emulated Cortex-A72 and Cortex-A76
+  --tier 2  the package in an arm64 Debian: installed, asked, upgraded under load, removed, purged
+
+Without --tier: all three.`;
+
+interface Tier {
+  title: string;
+  files: string[];
+  /** Commands that are installed from Debian where they are missing, with their packages. */
+  commands: Record<string, string>;
+  /** Fetches and builds what the tests expect to find. */
+  prepare(): Promise<void>;
+}
+
+/** Both of the upper tiers use them, and build them once. */
+let packages: Promise<void> | undefined;
+const testPackages = () => (packages ??= step('three packages for arm64', buildTestPackages));
+
+const tiers: Tier[] = [
+  {
+    title: 'unit file, profiles, sandbox, package',
+    files: ['device/unit-file', 'device/sandbox', 'unit/profile', 'unit/egress', 'unit/package'],
+    commands: {
+      'systemd-analyze': 'systemd',
+      bwrap: 'bubblewrap',
+      scmp_sys_resolver: 'seccomp',
+      xz: 'xz-utils',
+    },
+    prepare: async () => undefined,
+  },
+  {
+    title: 'programs of the package on emulated cores',
+    files: ['ladder/emulated'],
+    commands: { 'dpkg-deb': 'dpkg' },
+    prepare: async () => {
+      await step('the emulator and the libraries', async () => emulator());
+      await testPackages();
+    },
+  },
+  {
+    title: 'the package in an arm64 Debian',
+    files: ['ladder/installed'],
+    commands: {
+      mmdebstrap: 'mmdebstrap',
+      'arch-test': 'arch-test',
+      mosquitto: 'mosquitto',
+      strace: 'strace',
+    },
+    prepare: async () => {
+      await step('the emulator in the kernel', async () => forgotten.push(teachKernel(emulator().qemu)));
+      await step('a root file system', async () => rootFileSystem());
+      await testPackages();
+    },
+  },
+];
+
+/** What the kernel was taught for these tests. */
+const forgotten: { forget(): void }[] = [];
+
+async function main(args: string[]): Promise<number> {
+  const options = {
+    tier: { type: 'string', multiple: true },
+    help: { type: 'boolean', short: 'h' },
+  } as const;
+  const { values } = parseArgs({ args, options });
+  const wanted = values.tier?.map(Number) ?? tiers.map((_, number) => number);
+  if (values.help === true || wanted.some((number) => tiers[number] === undefined)) {
+    console.log(usage);
+    return values.help === true ? 0 : 2;
+  }
+  const rows: string[] = [];
+  try {
+    for (const number of wanted) rows.push(await climb(number));
+  } finally {
+    for (const taught of forgotten) taught.forget();
+  }
+  console.log(
+    ['', '| tier | what | preparing | tests | result |', '| - | - | - | - | - |', ...rows].join('\n'),
+  );
+  return rows.some((row) => row.includes('FAILED')) ? 1 : 0;
+}
+
+/** One tier, as a row of the table. */
+async function climb(number: number): Promise<string> {
+  const { title, files, commands, prepare } = tiers[number] as Tier;
+  console.log(`\ntier ${number}: ${title}`);
+  const row = (prepared: number, tested: number | null, result: string) =>
+    `| ${number} | ${title} | ${seconds(prepared)} | ${tested === null ? '–' : seconds(tested)} | ${result} |`;
+  const began = performance.now();
+  try {
+    const missing = installMissing(commands);
+    if (missing.length > 0) throw new Missing(`not installed: ${missing.join(', ')}`);
+    await prepare();
+  } catch (error) {
+    if (!(error instanceof Missing)) throw error;
+    console.log(`slmd: tier ${number} is skipped: ${error.message}`);
+    return row(
+      performance.now() - began,
+      null,
+      process.env.CI === 'true' ? 'FAILED: not to be had' : 'skipped',
+    );
+  }
+  const prepared = performance.now() - began;
+  const paths = files.map((file) => `test/${file}.test.ts`);
+  const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
+  const node = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...paths];
+  const { status } = spawnSync(process.execPath, node, { cwd: root, env, stdio: 'inherit' });
+  return row(prepared, performance.now() - began - prepared, status === 0 ? 'passed' : 'FAILED');
+}
+
+async function step<T>(what: string, work: () => Promise<T>): Promise<void> {
+  console.log(`slmd: ${what} …`);
+  await work();
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(0)} s`;
+}
+
+process.exitCode = await main(process.argv.slice(2));
