@@ -8,6 +8,7 @@
 
 import { parseArgs } from 'node:util';
 import { Progress } from '../src/cli/progress.ts';
+import { cluster, clusterFailures, clusterTable } from '../test/soak/cluster.ts';
 import { overload } from '../test/soak/overload.ts';
 import { overloadFailures, overloadTable } from '../test/soak/overload-report.ts';
 import { soak } from '../test/soak/soak.ts';
@@ -19,6 +20,7 @@ const usage = `npm run test:soak [-- [lane …] [options]]
 
   soak             prompts under seeded faults, with Mosquitto
   overload         two minutes of ten times as many prompts as the device can answer
+  nats             the node of a cluster dies that the device is connected to
 
   --prompts <n>    how many prompts the soak asks (default: 10000)
   --minutes <n>    ends the soak after so long, with what was asked by then (default: 60)
@@ -30,10 +32,11 @@ interface Options {
   seed: number;
 }
 
-/** Each prints what it saw, and returns what it must not have seen. */
-const lanes: Record<string, (options: Options) => Promise<string[]>> = {
+/** Each prints what it saw, and returns what it must not have seen; null where it was skipped. */
+const lanes: Record<string, (options: Options) => Promise<string[] | null>> = {
   soak: soakLane,
   overload: overloadLane,
+  nats: natsLane,
 };
 
 const overloadSeconds = 120;
@@ -71,10 +74,10 @@ async function main(): Promise<number> {
   await buildAll();
   let failed = false;
   for (const name of positionals.length === 0 ? Object.keys(lanes) : positionals) {
-    const failures = (await lanes[name]?.(options)) ?? [];
-    for (const failure of failures) console.log(`FAIL  ${name}: ${failure}`);
-    if (failures.length === 0) console.log(`pass  ${name}`);
-    failed ||= failures.length > 0;
+    const failures = (await lanes[name]?.(options)) ?? null;
+    for (const failure of failures ?? []) console.log(`FAIL  ${name}: ${failure}`);
+    if (failures?.length === 0) console.log(`pass  ${name}`);
+    failed ||= failures !== null && failures.length > 0;
   }
   return failed ? 1 : 0;
 }
@@ -100,4 +103,21 @@ async function overloadLane({ seed }: Options): Promise<string[]> {
   bar.end();
   console.log(overloadTable(report));
   return overloadFailures(report, overloadFactor);
+}
+
+async function natsLane({ seed }: Options): Promise<string[] | null> {
+  if (skipped('nats', { 'nats-server': 'nats-server' })) return null;
+  const report = await cluster(seed);
+  console.log(clusterTable(report));
+  return clusterFailures(report);
+}
+
+/** Whether a lane has no broker here; then it has said so. */
+function skipped(lane: string, packages: Readonly<Record<string, string>>): boolean {
+  const missing = installMissing(packages);
+  if (missing.length === 0) return false;
+  console.log(
+    `skip  ${lane}: ${missing.join(', ')} is not installed; on Debian: apt-get install ${missing.join(' ')}`,
+  );
+  return true;
 }

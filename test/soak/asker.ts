@@ -8,6 +8,13 @@ export interface Question {
   [member: string]: unknown;
 }
 
+export interface AskerOptions {
+  url: string;
+  version: 4 | 5;
+  device: string;
+  books: Books;
+}
+
 interface Pending {
   question: Question;
   sentAt: number;
@@ -57,8 +64,9 @@ export class Asker {
     this.#looking = setInterval(() => this.#look(), lookMs);
   }
 
-  static async connect(url: string, device: string, books: Books): Promise<Asker> {
-    const client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 50, resubscribe: false });
+  /** Connects, and connects again for as long as it is not stopped. */
+  static async connect({ url, version, device, books }: AskerOptions): Promise<Asker> {
+    const client = mqtt.connect(url, { protocolVersion: version, reconnectPeriod: 50, resubscribe: false });
     const asker = new Asker(client, topicsOf('slmd', device), books);
     await new Promise<void>((resolve) => client.once('connect', () => resolve()));
     return asker;
@@ -83,7 +91,7 @@ export class Asker {
     return found;
   }
 
-  async close(): Promise<void> {
+  async stop(): Promise<void> {
     clearInterval(this.#looking);
     await this.#client.endAsync(true);
   }

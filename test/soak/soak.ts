@@ -139,8 +139,7 @@ class Soak {
         ended: (id) => this.#books.ended(id),
       }),
     );
-    const asker = await Asker.connect(broker.url, device, this.#books);
-    stage.add({ stop: () => asker.close() });
+    const asker = stage.add(await Asker.connect({ url: broker.url, version: 5, device, books: this.#books }));
     const restart = () => {
       this.#readJournal(slmd);
       // A session of MQTT 5 is taken up in 3.1.1, and the other way round.
