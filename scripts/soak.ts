@@ -13,6 +13,8 @@ import { overload } from '../test/soak/overload.ts';
 import { overloadFailures, overloadTable } from '../test/soak/overload-report.ts';
 import { soak } from '../test/soak/soak.ts';
 import { soakFailures, soakTable } from '../test/soak/soak-report.ts';
+import { startRabbitMq } from '../test/support/rabbitmq.ts';
+import type { Stage } from '../test/support/stage.ts';
 import { buildAll } from './build.ts';
 import { installMissing } from './debian.ts';
 
@@ -21,6 +23,7 @@ const usage = `npm run test:soak [-- [lane …] [options]]
   soak             prompts under seeded faults, with Mosquitto
   overload         two minutes of ten times as many prompts as the device can answer
   nats             the node of a cluster dies that the device is connected to
+  rabbitmq         fewer prompts under the same faults, with RabbitMQ and MQTT 3.1.1
 
   --prompts <n>    how many prompts the soak asks (default: 10000)
   --minutes <n>    ends the soak after so long, with what was asked by then (default: 60)
@@ -37,10 +40,13 @@ const lanes: Record<string, (options: Options) => Promise<string[] | null>> = {
   soak: soakLane,
   overload: overloadLane,
   nats: natsLane,
+  rabbitmq: rabbitMqLane,
 };
 
 const overloadSeconds = 120;
 const overloadFactor = 10;
+/** Its broker needs seconds for each start. */
+const rabbitMqPrompts = 500;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -110,6 +116,28 @@ async function natsLane({ seed }: Options): Promise<string[] | null> {
   const report = await cluster(seed);
   console.log(clusterTable(report));
   return clusterFailures(report);
+}
+
+async function rabbitMqLane({ seed, minutes }: Options): Promise<string[] | null> {
+  if (skipped('rabbitmq', { 'rabbitmq-server': 'rabbitmq-server' })) return null;
+  const broker = {
+    name: 'RabbitMQ',
+    version: 4 as const,
+    start: (stage: Stage) => startRabbitMq(stage.directory()),
+  };
+  const bar = new Progress(`rabbitmq, seed ${seed}`);
+  const progress = (answered: number) => bar.report(answered, rabbitMqPrompts);
+  const report = await soak({
+    broker,
+    seed,
+    prompts: rabbitMqPrompts,
+    minutes,
+    prompts_per_fault: 25,
+    progress,
+  });
+  bar.end();
+  console.log(soakTable(report));
+  return soakFailures(report);
 }
 
 /** Whether a lane has no broker here; then it has said so. */

@@ -28,6 +28,7 @@ const unacceptedMs = 2000;
 /** And what was accepted, but not answered for so long: a broker that was killed may have lost the result. */
 const unansweredMs = 30_000;
 const lookMs = 100;
+const subscribedAtOnce = 100;
 
 /**
  * A requester as the contract wants it: it sends the same id again, after a while and on every new
@@ -66,16 +67,28 @@ export class Asker {
 
   /** Connects, and connects again for as long as it is not stopped. */
   static async connect({ url, version, device, books }: AskerOptions): Promise<Asker> {
-    const client = mqtt.connect(url, { protocolVersion: version, reconnectPeriod: 50, resubscribe: false });
+    const client = mqtt.connect(url, {
+      protocolVersion: version,
+      reconnectPeriod: 50,
+      resubscribe: false,
+      // In 3.1.1 a session outlives its connection, and with it what a broker keeps for it.
+      ...(version === 4 ? { clean: false, clientId: `${device}-asker` } : {}),
+    });
     const asker = new Asker(client, topicsOf('slmd', device), books);
     await new Promise<void>((resolve) => client.once('connect', () => resolve()));
     return asker;
   }
 
-  /** The retained results that somebody finds who comes now, by id. */
-  static async retained(url: string, device: string): Promise<Map<string, Buffer>> {
+  /**
+   * The retained results of these ids that somebody finds who comes now. Each is asked for by its own
+   * name: not every broker keeps what is retained for wildcards.
+   */
+  static async retained(
+    { url, version, device }: Omit<AskerOptions, 'books'>,
+    ids: readonly string[],
+  ): Promise<Map<string, Buffer>> {
     const found = new Map<string, Buffer>();
-    const client = await mqtt.connectAsync(url, { protocolVersion: 5 });
+    const client = await mqtt.connectAsync(url, { protocolVersion: version });
     const { promise, resolve } = Promise.withResolvers<void>();
     const echo = `slmd-soak-echo/${process.pid}`;
     client.on('message', (topic, payload) => {
@@ -83,8 +96,11 @@ export class Asker {
       else if (payload.length > 0) found.set(idOf(topic), payload);
       else found.delete(idOf(topic));
     });
-    await client.subscribeAsync([topicsOf('slmd', device).result('+'), echo], { qos: 1 });
+    const topics = ids.map((id) => topicsOf('slmd', device).result(id));
+    for (let i = 0; i < topics.length; i += subscribedAtOnce)
+      await client.subscribeAsync(topics.slice(i, i + subscribedAtOnce), { qos: 1 });
     // What was retained comes before what is published afterwards.
+    await client.subscribeAsync(echo, { qos: 1 });
     await client.publishAsync(echo, '', { qos: 1 });
     await promise;
     await client.endAsync(true);

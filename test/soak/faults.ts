@@ -1,15 +1,23 @@
 import { setTimeout as lasts } from 'node:timers/promises';
-import type { Mosquitto } from '../support/mosquitto.ts';
 import type { FaultProxy } from '../support/proxy.ts';
 import { alive } from '../support/supervised.ts';
 import type { Asker } from './asker.ts';
 import type { Device } from './device.ts';
 import type { SmallDisk } from './small-disk.ts';
 
+/** A broker that can be ended and started again. */
+export interface Mortal {
+  port: number;
+  url: string;
+  kill(signal: NodeJS.Signals): Promise<void>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
 /** Everything that a fault can strike. */
 export interface Struck {
   device: Device;
-  broker: Mosquitto;
+  broker: Mortal;
   proxy: FaultProxy;
   /** Null where none could be mounted. */
   disk: SmallDisk | null;

@@ -27,7 +27,7 @@ export function soakTable(report: SoakReport): string {
   const { seed, seconds, verdict, faults, disk_skipped, samples } = report;
   const struck = faults.reduce((sum, { times }) => sum + times, 0);
   return [
-    `soak  seed ${seed} · ${verdict.prompts} prompts · ${struck} faults · ${seconds.toFixed(1)} s`,
+    `soak  ${report.broker} · seed ${seed} · ${verdict.prompts} prompts · ${struck} faults · ${seconds.toFixed(1)} s`,
     `${'fault'.padEnd(16)} times   next answer after, s: p50    max`,
     ...faults.toSorted((a, b) => a.name.localeCompare(b.name)).map(faultRow),
     ...(disk_skipped === null ? [] : [`disk full         skipped: ${disk_skipped}`]),

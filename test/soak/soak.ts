@@ -9,11 +9,19 @@ import { inTime, until } from '../support/wait.ts';
 import { Asker, type Question } from './asker.ts';
 import { Books, type Verdict } from './books.ts';
 import { Device, type Sample } from './device.ts';
-import { type Fault, faults, type Struck } from './faults.ts';
+import { type Fault, faults, type Mortal, type Struck } from './faults.ts';
 import { homePrompt } from './prompts.ts';
 import { mountSmallDisk } from './small-disk.ts';
 
+/** Which broker, and the newest MQTT that it speaks. */
+export interface SoakBroker {
+  name: string;
+  version: 4 | 5;
+  start(stage: Stage): Promise<Mortal>;
+}
+
 export interface SoakOptions {
+  broker?: SoakBroker;
   seed: number;
   prompts: number;
   /** Ends it early, with what was asked by then. */
@@ -31,6 +39,7 @@ export interface FaultReport {
 }
 
 export interface SoakReport {
+  broker: string;
   seed: number;
   seconds: number;
   faults: FaultReport[];
@@ -73,8 +82,12 @@ const settings = {
   telemetry: { interval_s: 1 },
 };
 
-/** As the README asks a broker to be, for devices that lose nothing. */
-const brokerConfig = 'persistence true\nautosave_interval 1\nmax_queued_messages 0\n';
+/** As a broker has to be for devices that lose nothing. */
+const mosquitto: SoakBroker = {
+  name: 'Mosquitto',
+  version: 5,
+  start: () => startMosquitto({ config: 'persistence true\nautosave_interval 1\nmax_queued_messages 0\n' }),
+};
 
 /**
  * Asks a device many prompts while one thing after the other dies around it, and keeps the books.
@@ -87,6 +100,7 @@ export function soak(options: SoakOptions): Promise<SoakReport> {
 
 class Soak {
   readonly #options: SoakOptions;
+  readonly #broker: SoakBroker;
   readonly #random: () => number;
   readonly #books = new Books();
   readonly #reports = new Map<string, FaultReport>();
@@ -97,6 +111,7 @@ class Soak {
 
   constructor(options: SoakOptions) {
     this.#options = options;
+    this.#broker = options.broker ?? mosquitto;
     this.#random = randomNumbers(options.seed);
   }
 
@@ -111,6 +126,7 @@ class Soak {
     const retained = await this.#checkRetained(struck);
     assert.equal(await struck.device.kill('SIGTERM'), 0, 'it stops in good order');
     return {
+      broker: this.#broker.name,
       seed,
       seconds: (performance.now() - started) / 1000,
       faults: [...this.#reports.values()],
@@ -129,7 +145,8 @@ class Soak {
     const dir = stage.directory();
     const mounted = mountSmallDisk(join(dir, 'disk'));
     const disk = typeof mounted === 'string' ? null : stage.add(mounted);
-    const broker = stage.add(await startMosquitto({ config: brokerConfig }));
+    const { version } = this.#broker;
+    const broker = stage.add(await this.#broker.start(stage));
     const proxy = stage.add(await startProxy(broker));
     const slmd = stage.add(
       new Device({
@@ -139,11 +156,11 @@ class Soak {
         ended: (id) => this.#books.ended(id),
       }),
     );
-    const asker = stage.add(await Asker.connect({ url: broker.url, version: 5, device, books: this.#books }));
+    const asker = stage.add(await Asker.connect({ url: broker.url, version, device, books: this.#books }));
     const restart = () => {
       this.#readJournal(slmd);
       // A session of MQTT 5 is taken up in 3.1.1, and the other way round.
-      slmd.start({ mqtt: { protocol: this.#random() < 0.5 ? '5.0' : '3.1.1' } });
+      slmd.start({ mqtt: { protocol: this.#random() < 0.5 ? 'auto' : '3.1.1' } });
     };
     return {
       struck: { device: slmd, broker, proxy, disk, asker, restart },
@@ -241,10 +258,11 @@ class Soak {
   }
 
   /** What somebody finds who comes late: for each id that is remembered one retained value, the one that was heard. */
-  async #checkRetained({ broker, device, asker }: Struck) {
-    const known = this.#readJournal(device);
+  async #checkRetained({ broker, device: slmd, asker }: Struck) {
+    const known = this.#readJournal(slmd);
     const remembered = this.#questions.filter(({ id }) => known.has(id));
-    const values = await Asker.retained(broker.url, 'soak');
+    const { version } = this.#broker;
+    const values = await Asker.retained({ url: broker.url, version, device }, [...known.keys()]);
     const missing = remembered.filter(({ id }) => !values.has(id));
     const wrong = [...values].filter(([id, payload]) => !this.#books.isContentOf(id, payload));
     await inTime(Promise.all(missing.map((question) => asker.ask(question))), 'they come again');
