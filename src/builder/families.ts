@@ -40,7 +40,7 @@ export function whyUnsupported(name: string): string {
       name,
     )
   ) {
-    return `it is an encoder, which does not write text; ${built}`;
+    return `it has no head that writes text; ${built}`;
   }
   return built;
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
 import { argmax, type Cache, largestDifference, ModelRunner } from '../support/onnx-runner.ts';
 import { type TinyModelOptions, tinyModelDir } from '../support/tiny-model.ts';
@@ -108,6 +109,25 @@ describe('a float32 build', () => {
           assert.ok(difference < float32Tolerance, `position ${position} differs by ${difference}`);
         }
       });
+    });
+  }
+
+  for (const name of manyPaths) {
+    test(`of "${name}" is continued by the product's own decoder as transformers continues it`, async () => {
+      const dir = await tinyModelDir({ checkpoint: tinyVariants[name], build: { quantization: 'float32' } });
+      const opened = await openRuntime('auto').openDecoder(join(dir, 'model.onnx'), {
+        threads: 1,
+        contextLength: 64,
+      });
+      const tokens: number[] = [];
+      let logits = await opened.decoder.forward(ids);
+      for (;;) {
+        tokens.push(argmax(logits));
+        if (tokens.length === golden.variants[name].greedy.length) break;
+        logits = await opened.decoder.forward(tokens.slice(-1));
+      }
+      assert.deepEqual(tokens, golden.variants[name].greedy);
+      await opened.decoder.dispose();
     });
   }
 

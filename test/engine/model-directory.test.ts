@@ -57,6 +57,7 @@ test('a good model is described by its manifest and bounded by the options', asy
     quantization: 'float32',
     context_length: 100,
     parameters,
+    verification: null,
   });
   assert.deepEqual(engine.info.engine, {
     name: 'onnxruntime',
