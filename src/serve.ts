@@ -185,6 +185,7 @@ export class Service {
     const { attempts_max, origin, log } = this.#parts;
     try {
       const early = await Promise.race([place.turn, whenAborted(signal)]);
+      if (early === 'expired') this.#parts.admission.ended(request);
       if (early !== undefined) return endedEarly(request, early, first - 1, origin());
       if (first > attempts_max)
         return failed(
@@ -235,10 +236,8 @@ export class Service {
     }
   }
 
-  #learn({ bytes, max_tokens }: PromptRequest, { stamps, usage, finish_reason }: DoneMessage, began: number) {
-    this.#parts.admission.learn({
-      bytes,
-      max_tokens,
+  #learn(request: PromptRequest, { stamps, usage, finish_reason }: DoneMessage, began: number): void {
+    this.#parts.admission.learn(request, {
       service_ms: monotonicMs() - began,
       prefill_ms: stamps.first_token_at - stamps.tokenized_at,
       decode_ms: stamps.last_token_at - stamps.first_token_at,

@@ -1,7 +1,7 @@
 import { type WireError, wireError } from '../contract/errors.ts';
 import type { PromptRequest } from '../contract/prompt.ts';
 import { monotonicMs } from '../lib/clock.ts';
-import { type Estimate, estimate, workMs } from './estimate.ts';
+import { type Estimate, estimate, type Work, workMs } from './estimate.ts';
 import { PaceMeter, type PaceSample } from './pace-meter.ts';
 import type { Ahead, Place, RequestQueue } from './queue.ts';
 
@@ -23,6 +23,8 @@ const retryUnmeasuredMs = 1000;
 export class Admission {
   readonly #queue: RequestQueue;
   readonly #meter = new PaceMeter();
+  /** What was said of a request when it was admitted. */
+  readonly #expected = new WeakMap<PromptRequest, { eta_ms: number; at: number }>();
 
   constructor(queue: RequestQueue) {
     this.#queue = queue;
@@ -43,11 +45,21 @@ export class Admission {
   }
 
   /** Takes an answer into the measure. */
-  learn(sample: PaceSample): void {
-    this.#meter.learn(sample, monotonicMs());
+  learn(request: PromptRequest, sample: Omit<PaceSample, keyof Work>): void {
+    const { bytes, max_tokens } = request;
+    this.#meter.learn({ bytes, max_tokens, ...sample }, monotonicMs());
+    this.ended(request);
+  }
+
+  /** A request has had its answer, or its deadline has passed: so long it took at least. */
+  ended(request: PromptRequest): void {
+    const expected = this.#expected.get(request);
+    this.#expected.delete(request);
+    if (expected !== undefined) this.#meter.learnSlip(monotonicMs() - expected.at, expected.eta_ms);
   }
 
   #admit(request: PromptRequest, ahead: Ahead[], estimated: Estimate | null): Admitted {
+    if (estimated !== null) this.#expected.set(request, { eta_ms: estimated.eta_ms, at: monotonicMs() });
     const eta_ms = estimated === null ? null : Math.round(estimated.eta_ms);
     return { place: this.#queue.enterAgain(request), position: ahead.length, eta_ms };
   }

@@ -9,6 +9,11 @@ export interface Pace {
   completion_tokens: number;
   /** How far the estimate of one answer was off, root mean square; null before there was one to compare. */
   error_ms: number | null;
+  /**
+   * How many times longer than estimated nineteen of twenty answers took, from admission to end; at least 1.
+   * In it is what the estimate cannot know: who comes later and goes first, and a board that slows down.
+   */
+  slip: number;
 }
 
 /** What is known of a request before it is tokenized. */
@@ -28,7 +33,7 @@ export interface Estimate {
 }
 
 /** Nineteen sums of twenty are below their mean and so many standard deviations. */
-const standardDeviations = 1.645;
+export const standardDeviations = 1.645;
 /** Means are over some so many answers: see the pace meter. */
 const answersBehindMeans = 16;
 
@@ -62,9 +67,10 @@ export function estimate(own: Work, ahead: { work: Work; running_ms: number }[],
   if (pace.error_ms === null) return { eta_ms, needs_ms: null, needs_alone_ms: null };
   const margin = standardDeviations * pace.error_ms;
   const needs_alone_ms = alone - margin;
+  const late = eta_ms + margin * deviationOfSum(ahead.length + 1);
   return {
     eta_ms,
-    needs_ms: ahead.length === 0 ? needs_alone_ms : eta_ms + margin * deviationOfSum(ahead.length + 1),
+    needs_ms: ahead.length === 0 ? needs_alone_ms : Math.max(late, eta_ms * pace.slip),
     needs_alone_ms,
   };
 }

@@ -1,4 +1,4 @@
-import { type Pace, type Work, workMs } from './estimate.ts';
+import { type Pace, standardDeviations, type Work, workMs } from './estimate.ts';
 
 /** One answer, as far as its pace goes. */
 export interface PaceSample extends Work {
@@ -15,6 +15,8 @@ export interface PaceSample extends Work {
 const keep = 15 / 16;
 /** An estimate must have been right or wrong so often before anything is refused by it. */
 const comparisonsMin = 2;
+/** One answer that was held up for long says little of the next. */
+const slipMax = 4;
 /** A board cools down, and other work on it ends: an older measurement is a guess, and refuses nothing. */
 const trustedMs = 60_000;
 
@@ -29,7 +31,12 @@ const nothing = {
   completion_tokens: 0,
   comparisons: 0,
   squared_error: 0,
+  slips: 0,
+  slip: 0,
+  squared_slip: 0,
 };
+
+const paceSums = (Object.keys(nothing) as (keyof typeof nothing)[]).filter((name) => !/slip/.test(name));
 
 /**
  * Measures the engine's pace from its answers: means over the last of them. The percentiles of
@@ -51,6 +58,7 @@ export class PaceMeter {
       bytes_max: this.#bytesMax,
       decode_ms_per_token: sums.decode_ms / Math.max(1, sums.decoded_tokens),
       completion_tokens: sums.completion_tokens / sums.completions,
+      slip: this.#slip,
       error_ms: sums.comparisons === 0 ? null : Math.sqrt(sums.squared_error / sums.comparisons),
     };
   }
@@ -60,12 +68,28 @@ export class PaceMeter {
     return this.#compared >= comparisonsMin && now - this.#learnedAt <= trustedMs;
   }
 
+  /** How long an answer took, from admission on, beside what was estimated; or how long it had when it was given up. */
+  learnSlip(took_ms: number, estimated_ms: number): void {
+    const slip = Math.min(slipMax, took_ms / Math.max(1, estimated_ms));
+    for (const name of ['slips', 'slip', 'squared_slip'] as const) this.#sums[name] *= keep;
+    this.#sums.slips++;
+    this.#sums.slip += slip;
+    this.#sums.squared_slip += slip ** 2;
+  }
+
+  get #slip(): number {
+    const { slips, slip, squared_slip } = this.#sums;
+    if (slips === 0) return 1;
+    const mean = slip / slips;
+    return Math.max(1, mean + standardDeviations * Math.sqrt(Math.max(0, squared_slip / slips - mean ** 2)));
+  }
+
   learn(sample: PaceSample, now: number): void {
     const { bytes, service_ms, prefill_ms, decode_ms, completion_tokens, complete } = sample;
     // Cut short before its first token it says nothing of any rate.
     if (completion_tokens === 0) return;
     const before = this.pace;
-    for (const name of Object.keys(this.#sums) as (keyof typeof nothing)[]) this.#sums[name] *= keep;
+    for (const name of paceSums) this.#sums[name] *= keep;
     this.#sums.answers++;
     this.#sums.overhead_ms += Math.max(0, service_ms - prefill_ms - decode_ms);
     this.#sums.prefill_ms += prefill_ms;

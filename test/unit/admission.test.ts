@@ -7,12 +7,13 @@ import { RequestQueue } from '../../src/queue/queue.ts';
 import { promptRequest } from '../support/prompts.ts';
 
 /** An answer of ten seconds, so that the time a test takes does not count. */
-const answer = { bytes: 10, max_tokens: null, service_ms: 10_000, prefill_ms: 1000, decode_ms: 9000 };
+const answer = { service_ms: 10_000, prefill_ms: 1000, decode_ms: 9000 };
 
 function admissionOf(answers: number, depth_max = 100) {
   const queue = new RequestQueue({ depth_max, bytes_max: 1_000_000 });
   const admission = new Admission(queue);
-  for (let i = 0; i < answers; i++) admission.learn({ ...answer, completion_tokens: 10, complete: true });
+  for (let i = 0; i < answers; i++)
+    admission.learn(promptRequest(), { ...answer, completion_tokens: 10, complete: true });
   const enter = (more: Partial<PromptRequest> = {}) => admission.enter(promptRequest(more));
   return { queue, admission, enter };
 }

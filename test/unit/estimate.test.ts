@@ -9,6 +9,7 @@ const pace: Pace = {
   decode_ms_per_token: 20,
   completion_tokens: 11,
   error_ms: 40,
+  slip: 1,
 };
 const own = { bytes: 100, max_tokens: null };
 const behind = (count: number, running_ms = 0) =>
@@ -47,4 +48,10 @@ test('[SLMD-ADM-4] behind others a request needs what nineteen of twenty would, 
 test('[SLMD-ADM-4] an estimate that was never compared with an answer says when, and refuses nothing', () => {
   const { eta_ms, needs_ms, needs_alone_ms } = estimate(own, behind(3), { ...pace, error_ms: null });
   assert.deepEqual([eta_ms, needs_ms, needs_alone_ms], [4 * 260, null, null]);
+});
+
+test('[SLMD-ADM-4] behind others a request needs as many times longer as others took than was estimated', () => {
+  const late = { ...pace, slip: 1.5 };
+  assert.equal(estimate(own, behind(3), late).needs_ms, 4 * 260 * 1.5);
+  assert.equal(estimate(own, [], late).needs_ms, estimate(own, [], pace).needs_ms, 'alone it is as before');
 });

@@ -95,3 +95,16 @@ test('[SLMD-ADM-4] a pace is trusted after three answers, and for a minute after
   assert.ok(meter.trusted(61_000));
   assert.ok(!meter.trusted(61_001));
 });
+
+test('the slip is what nineteen of twenty answers took beside their estimates, and never less than these', () => {
+  const meter = meterOf([sample()]);
+  const slip = () => meter.pace?.slip ?? Number.NaN;
+  assert.equal(slip(), 1);
+  for (let i = 0; i < 50; i++) meter.learnSlip(500, 1000);
+  assert.equal(slip(), 1);
+  for (let i = 0; i < 100; i++) meter.learnSlip(i % 2 === 0 ? 1000 : 2000, 1000);
+  // Half of them took twice as long: 1.5 in the mean, 0.5 beside it.
+  assert.ok(Math.abs(slip() - (1.5 + 1.645 * 0.5)) < 0.05, `${slip()}`);
+  for (let i = 0; i < 100; i++) meter.learnSlip(1_000_000, 1000);
+  assert.ok(slip() <= 4.5, 'one that was held up is not the measure of all');
+});
