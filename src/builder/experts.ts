@@ -1,5 +1,5 @@
-import type { GraphBuilder } from '../onnx/graph.ts';
-import type { ExpertMlp } from './architecture.ts';
+import { type GraphBuilder, microsoft } from '../onnx/graph.ts';
+import type { Activation, ExpertMlp } from './architecture.ts';
 import type { Blocks } from './linear.ts';
 import { project } from './matrix-nodes.ts';
 import { activate } from './mlp.ts';
@@ -25,16 +25,16 @@ export async function expertMlp(
   const routes = await route(blocks, mlp, layer, rows);
   const nothing = graph.constant(`${name}.nothing`, 'float32', [1], Float32Array.of(0));
   let sum = graph.node('Mul', [rows, nothing], `${name}.sum`);
-  const used = Array.from({ length: mlp.experts }, (_, expert) => `${name}.${expert}.used`);
+  const outputs = (what: string) =>
+    Array.from({ length: mlp.experts }, (_, expert) => `${name}.${expert}.${what}`);
+  const [used, shares] = [outputs('used'), outputs('share')];
   graph.nodeWithOutputs('Split', [routes.used], used, { attributes: { axis: 0 } });
+  graph.nodeWithOutputs('Split', [routes.shares], shares, { attributes: { axis: 1 } });
+  const flatShape = int64(graph, `${name}.flat`, [-1]);
   for (const [expert, condition] of used.entries()) {
     const matrices = await expertMatrices(blocks, mlp, layer, expert);
-    sum = addExpert(
-      blocks,
-      { mlp, name: `${name}.${expert}`, expert, condition, rows, sum },
-      routes,
-      matrices,
-    );
+    const values = { condition, share: shares[expert]!, flatShape, rows, sum };
+    sum = addExpert(blocks, { mlp, name: `${name}.${expert}`, ...values }, matrices);
   }
   const shape = graph.node('Shape', [input], `${name}.shape`);
   return graph.node('Reshape', [sum, shape], `${name}.output`);
@@ -120,9 +120,12 @@ async function expertMatrices(
 interface ExpertNodes {
   mlp: ExpertMlp;
   name: string;
-  expert: number;
   /** Whether any token takes this expert. */
   condition: string;
+  /** How much of it each token takes, [tokens, 1]. */
+  share: string;
+  /** The constant that makes it [tokens]. */
+  flatShape: string;
   /** All tokens, [tokens, hidden]. */
   rows: string;
   /** What the experts before this one add up to, [tokens, hidden]. */
@@ -132,39 +135,40 @@ interface ExpertNodes {
 /** The sum with what this expert adds to the rows of its tokens; the sum as it is where it has none. */
 function addExpert(
   { graph, architecture, options }: Blocks,
-  { mlp, name, expert, condition, rows, sum }: ExpertNodes,
-  { shares }: Routes,
+  { mlp, name, condition, share, flatShape, rows, sum }: ExpertNodes,
   { gateAndUp, down }: ExpertMatrices,
 ): string {
   const shape = ['tokens', architecture.hiddenSize];
   const otherwise = graph.body(`${name}.otherwise`);
   otherwise.output(otherwise.node('Identity', [sum], `${name}.unchanged`), 'float32', shape);
   const body = graph.body(name);
-  const last = int64(body, `${name}.last`, [-1]);
-  const own = body.constant(`${name}.index`, 'int64', [], BigInt64Array.of(BigInt(expert)));
-  const column = body.node('Gather', [shares, own], `${name}.shares`, { attributes: { axis: 1 } });
-  const places = body.node('NonZero', [column], `${name}.places`);
-  const tokens = body.node('Reshape', [places, last], `${name}.tokens`);
-  const input = body.node('Gather', [rows, tokens], `${name}.input`, { attributes: { axis: 0 } });
+  const flat = body.node('Reshape', [share, flatShape], `${name}.share.flat`);
+  const places = body.node('NonZero', [flat], `${name}.places`);
+  const tokens = body.node('Transpose', [places], `${name}.tokens`);
+  const input = body.node('GatherND', [rows, tokens], `${name}.input`);
   const widened = project(body, input, gateAndUp, `${name}.widened`, options.accuracyLevel);
   const [gate, up] = [`${name}.gate`, `${name}.up`];
   body.nodeWithOutputs('Split', [widened], [gate, up], { attributes: { axis: -1 } });
-  const activated = activate(body, mlp.activation, gate, name);
+  const activated = activateInBody(body, mlp.activation, gate, name);
   const gated = body.node('Mul', [activated, up], `${name}.gated`);
   const narrowed = project(body, gated, down, `${name}.narrowed`, options.accuracyLevel);
-  const share = body.node('Gather', [column, tokens], `${name}.share`);
-  const weighed = body.node(
-    'Mul',
-    [narrowed, body.node('Unsqueeze', [share, last], `${name}.share.column`)],
-    `${name}.weighed`,
-  );
-  const at = body.node('Unsqueeze', [tokens, last], `${name}.at`);
-  const added = body.node('ScatterND', [sum, at, weighed], `${name}.added`, {
+  const own = body.node('GatherND', [share, tokens], `${name}.share.own`);
+  const weighed = body.node('Mul', [narrowed, own], `${name}.weighed`);
+  const added = body.node('ScatterND', [sum, tokens, weighed], `${name}.added`, {
     attributes: { reduction: 'add' },
   });
   body.output(added, 'float32', shape);
   return graph.node('If', [condition], `${name}.sum`, {
     attributes: { then_branch: { body }, else_branch: { body: otherwise } },
+  });
+}
+
+/** ONNX Runtime makes one operator of SiLU's two by itself, but not inside of a body. */
+function activateInBody(body: GraphBuilder, activation: Activation, input: string, name: string): string {
+  if (activation !== 'silu') return activate(body, activation, input, name);
+  return body.node('QuickGelu', [input], `${name}.silu`, {
+    domain: microsoft,
+    attributes: { alpha: { float: 1 } },
   });
 }
 
