@@ -88,17 +88,29 @@ export interface DaemonProcess extends RunningDaemon {
 export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = []): DaemonProcess {
   const journal = journalOf(options);
   const dies = options.dies_at === undefined ? [] : [JSON.stringify(options.dies_at)];
-  const program = [process.execPath, daemonProcess, options.engine_entry ?? fakeEngine, ...dies];
-  const [command = '', ...args] = [...leash, ...wrapper, ...program];
+  const program = [daemonProcess, options.engine_entry ?? fakeEngine, ...dies];
+  const env = { ...daemonEnvironment(options, journal.dir), ...options.env };
+  const device = startProgram(program, env, wrapper);
+  return {
+    ...device,
+    stop: async () => {
+      await device.stop();
+      journal.remove();
+    },
+  };
+}
+
+/** A program for Node, with what it says on stderr as its log. */
+export function startProgram(
+  program: string[],
+  env: NodeJS.ProcessEnv = {},
+  wrapper: string[] = [],
+): DaemonProcess {
+  const [command = '', ...args] = [...leash, ...wrapper, process.execPath, ...program];
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: {
-      ...Object.fromEntries(inherited),
-      NODE_COMPILE_CACHE: compileCache,
-      ...daemonEnvironment(options, journal.dir),
-      ...options.env,
-    },
+    env: { ...Object.fromEntries(inherited), NODE_COMPILE_CACHE: compileCache, ...env },
   });
   const log = new Heard<LogLine>();
   let rest = '';
@@ -119,7 +131,6 @@ export function startDaemonProcess(options: DaemonOptions, wrapper: string[] = [
     kill,
     stop: async () => {
       await kill('SIGKILL');
-      journal.remove();
     },
   };
 }

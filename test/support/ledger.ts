@@ -104,6 +104,11 @@ export class Ledger {
     });
   }
 
+  /** Those of these prompts that have no answer yet. */
+  unanswered(ids: readonly string[] = this.#ids): string[] {
+    return ids.filter((id) => !this.#heard.get(id)?.some(isFinal));
+  }
+
   /** Every result of a prompt, in the order in which they came; not those that the broker had kept. */
   results(id: string): Message[] {
     return (this.#heard.get(id) ?? []).filter(({ retain }) => !retain);

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { BrokerKind, RunningBroker } from './brokers.ts';
-import { type DaemonOptions, type DaemonProcess, type Settings, startDaemonProcess } from './daemon.ts';
+import {
+  type DaemonOptions,
+  type DaemonProcess,
+  type Settings,
+  startDaemonProcess,
+  startProgram,
+} from './daemon.ts';
 import { type KillPoint, watchFor } from './kill-points.ts';
 import { kept, Ledger } from './ledger.ts';
 import { type FaultProxy, startProxy } from './proxy.ts';
@@ -11,9 +18,13 @@ import { Stage } from './stage.ts';
 import { temporaryDir } from './temporary.ts';
 import { inTime } from './wait.ts';
 
+const naiveDevice = join(import.meta.dirname, 'naive-device.ts');
+
 export interface TrialOptions {
   settings?: Settings;
   device?: string;
+  /** The control: a device that promises nothing. */
+  naive?: boolean;
   /** The broker, where it is another than the kind's own. */
   broker?: RunningBroker;
 }
@@ -33,37 +44,38 @@ export class Trial {
   readonly proxy: FaultProxy;
   readonly requester: TestRequester;
   readonly ledger: Ledger;
-  readonly device_options: DaemonOptions & { journal_dir: string; model_dir: string };
+  readonly #launch: (dies: Pick<DaemonOptions, 'dies_at'>) => DaemonProcess;
   #device: DaemonProcess | null = null;
 
   private constructor(
     stage: Stage,
     { broker, proxy, requester, ledger }: Parts,
-    options: Trial['device_options'],
+    launch: (dies: Pick<DaemonOptions, 'dies_at'>) => DaemonProcess,
   ) {
     this.stage = stage;
     this.broker = broker;
     this.proxy = proxy;
     this.requester = requester;
     this.ledger = ledger;
-    this.device_options = options;
+    this.#launch = launch;
   }
 
   static async open(t: TestContext, kind: BrokerKind, options: TrialOptions = {}): Promise<Trial> {
     const stage = new Stage(t);
-    const { device = 'kitchen', settings = {} } = options;
+    const { device = 'kitchen', settings = {}, naive = false } = options;
     const [journal_dir, model_dir] = [temporaryDir(t), temporaryDir(t)];
     const broker = stage.add(options.broker ?? (await kind.start()));
     const proxy = stage.add(await startProxy(broker));
     const { version } = kind;
     const requester = await stage.requester({ url: broker.url, version, device });
-    const ledger = stage.add(await Ledger.open({ url: broker.url, version, device, journal_dir, model_dir }));
+    const kept = naive ? { journal_dir: null, model_dir: null } : { journal_dir, model_dir };
+    const ledger = stage.add(await Ledger.open({ url: broker.url, version, device, ...kept }));
     const mqtt = { protocol: kind.protocol, ...(settings.mqtt as Settings | undefined) };
-    return new Trial(
-      stage,
-      { broker, proxy, requester, ledger },
-      { url: proxy.url, journal_dir, model_dir, settings: { device, ...settings, mqtt } },
-    );
+    const daemon = { url: proxy.url, journal_dir, model_dir, settings: { device, ...settings, mqtt } };
+    const launch = naive
+      ? () => startProgram([naiveDevice, proxy.url, String(version), device])
+      : (dies: Pick<DaemonOptions, 'dies_at'>) => startDaemonProcess({ ...daemon, ...dies });
+    return new Trial(stage, { broker, proxy, requester, ledger }, launch);
   }
 
   get device(): DaemonProcess {
@@ -73,7 +85,7 @@ export class Trial {
   /** The device, with the journal that the one before has left. It may die by itself at a point of the disk. */
   start(point?: KillPoint): DaemonProcess {
     const dies = point !== undefined && 'disk' in point ? { dies_at: point.disk } : {};
-    const device = this.stage.add(startDaemonProcess({ ...this.device_options, ...dies }));
+    const device = this.stage.add(this.#launch(dies));
     if (point !== undefined && 'wire' in point)
       watchFor(this.proxy, point.wire, () => void device.child.kill('SIGKILL'));
     this.#device = device;
