@@ -131,11 +131,19 @@ export class Link {
   }
 }
 
-/** Which MQTT version to speak next. A fallback lasts until the process ends or 3.1.1 fails too. */
+/**
+ * Which MQTT version to speak next. A fallback lasts until the process ends or 3.1.1 fails too.
+ *
+ * A forwarded port closes before a CONNACK too, while the broker behind it restarts. So a close says nothing
+ * about the version where MQTT 5 was understood before, or where 3.1.1, tried at once, is closed as well.
+ */
 export class ProtocolChoice {
   version: ProtocolVersion;
   readonly #auto: boolean;
   #silentCloses = 0;
+  /** Whether 3.1.1 is spoken because of closes, and nobody has understood it yet. */
+  #guessed = false;
+  #understood5 = false;
   #changed = false;
 
   constructor(wanted: LinkOptions['protocol']) {
@@ -145,15 +153,22 @@ export class ProtocolChoice {
 
   understood(): void {
     this.#silentCloses = 0;
+    this.#guessed = false;
+    if (this.version === 5) this.#understood5 = true;
   }
 
   failed({ code }: Trouble): void {
     if (!this.#auto) return;
     this.#silentCloses = code === 'closed' ? this.#silentCloses + 1 : 0;
-    if (code === 'protocol' || this.#silentCloses >= silentClosesBeforeFallback) {
-      this.version = this.version === 5 ? 4 : 5;
-      this.#silentCloses = 0;
-      this.#changed = true;
+    if (code === 'protocol') {
+      this.#understood5 = false;
+      this.#change();
+    } else if (this.#guessed && this.#silentCloses > 0) {
+      this.#change();
+      this.#silentCloses = silentClosesBeforeFallback - 1;
+    } else if (this.#silentCloses >= silentClosesBeforeFallback && !this.#understood5) {
+      this.#change();
+      this.#guessed = this.version === 4;
     }
   }
 
@@ -162,5 +177,12 @@ export class ProtocolChoice {
     const changed = this.#changed && this.version === 4;
     this.#changed = false;
     return changed;
+  }
+
+  #change(): void {
+    this.version = this.version === 5 ? 4 : 5;
+    this.#silentCloses = 0;
+    this.#guessed = false;
+    this.#changed = true;
   }
 }

@@ -32,7 +32,7 @@ async function silentServer(stage: Stage) {
   return { versions, url: `mqtt://127.0.0.1:${(server.address() as { port: number }).port}` };
 }
 
-test('[SLMD-MQTT-4] a broker that refuses MQTT 5 with a CONNACK is spoken to in 3.1.1 at once', async (t) => {
+test('[FAULT-13] [SLMD-MQTT-4] a broker that refuses MQTT 5 with a CONNACK is spoken to in 3.1.1 at once', async (t) => {
   const stage = new Stage(t);
   const { url } = stage.add(await startEmbeddedBroker());
   const requester = await stage.requester({ url, version: 4 });
@@ -43,7 +43,7 @@ test('[SLMD-MQTT-4] a broker that refuses MQTT 5 with a CONNACK is spoken to in 
   assert.match(downs[0]?.text ?? '', /"code":"protocol","retry_ms":0/);
 });
 
-test('[SLMD-MQTT-4] a broker that twice closes before its CONNACK is then spoken to in 3.1.1', async (t) => {
+test('[FAULT-13] [SLMD-MQTT-4] a broker that twice closes before its CONNACK is then spoken to in 3.1.1', async (t) => {
   const stage = new Stage(t);
   const { versions, url } = await silentServer(stage);
   stage.daemon({ url });
@@ -59,7 +59,7 @@ test('[SLMD-MQTT-4] a version that is configured is the only one spoken', async 
   assert.deepEqual(new Set(versions.all), new Set([5]));
 });
 
-test('[SLMD-MQTT-4] one connection that is closed before its CONNACK does not change the version', {
+test('[FAULT-13] [SLMD-MQTT-4] one connection that is closed before its CONNACK does not change the version', {
   skip: mosquittoMissing(),
 }, async (t) => {
   const stage = new Stage(t);
@@ -70,4 +70,22 @@ test('[SLMD-MQTT-4] one connection that is closed before its CONNACK does not ch
   stage.daemon({ url: proxy.url });
   assert.equal((await requester.info()).protocol, '5.0');
   assert.equal(proxy.accepted, 2);
+});
+
+test('[FAULT-13] [SLMD-MQTT-4] a broker behind a forwarded port is spoken to in MQTT 5 again after it was away', {
+  skip: mosquittoMissing(),
+}, async (t) => {
+  const stage = new Stage(t);
+  const broker = stage.add(await startMosquitto());
+  const proxy = stage.add(await startProxy(broker));
+  const requester = await stage.requester({ url: broker.url });
+  const daemon = stage.daemon({ url: proxy.url });
+  await requester.info();
+  const since = requester.heard.mark;
+  const attempts = daemon.log.mark;
+  proxy.refuse(true);
+  proxy.cut();
+  await daemon.log.atLeast(6, ({ text }) => text.includes('retry_ms'), 'six attempts', { since: attempts });
+  proxy.refuse(false);
+  assert.equal((await requester.info({ since })).protocol, '5.0');
 });

@@ -77,6 +77,16 @@ test('where 3.1.1 fails as well, MQTT 5 has another chance', () => {
   assert.deepEqual(versions('auto', 'protocol', 'closed', 'closed'), [5, 4, 4, 5]);
 });
 
+test('a broker that has understood MQTT 5 is not taken for older because something before it hangs up', () => {
+  assert.deepEqual(versions('auto', 'understood', 'closed', 'closed', 'closed'), [5, 5, 5, 5, 5]);
+  assert.deepEqual(versions('auto', 'understood', 'closed', 'protocol'), [5, 5, 5, 4]);
+});
+
+test('where 3.1.1 is hung up on too, it was not the version: it is tried again only right after MQTT 5', () => {
+  assert.deepEqual(versions('auto', 'closed', 'closed', 'closed', 'closed', 'closed'), [5, 5, 4, 5, 4, 5]);
+  assert.deepEqual(versions('auto', 'closed', 'closed', 'understood', 'closed'), [5, 5, 4, 4, 4]);
+});
+
 test('a version that is configured never changes', () => {
   const troubles: TroubleCode[] = ['protocol', 'closed', 'closed', 'closed'];
   assert.deepEqual(new Set(versions('5.0', ...troubles)), new Set([5]));
