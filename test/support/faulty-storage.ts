@@ -8,6 +8,18 @@ export class FaultyStorage implements LogStorage {
   readonly calls = { write: 0, datasync: 0, truncate: 0, replace: 0, open: 0 };
   /** How much of a write that fails has reached the file all the same. */
   written_before_failure = 0;
+  /** Whether what is written becomes durable only when it is told to. */
+  slow = false;
+  readonly #held: (() => void)[] = [];
+
+  /** Lets the datasync that waits longest go on. */
+  release(): void {
+    this.#held.shift()?.();
+  }
+
+  get held(): number {
+    return this.#held.length;
+  }
 
   async open(path: string, empty: boolean): Promise<LogHandle> {
     this.#check('open');
@@ -21,6 +33,7 @@ export class FaultyStorage implements LogStorage {
       },
       datasync: async () => {
         this.#check('datasync');
+        if (this.slow) await new Promise<void>((resolve) => this.#held.push(resolve));
         await handle.datasync();
       },
       truncate: async (bytes) => {

@@ -109,6 +109,11 @@ export class Ledger {
     return ids.filter((id) => !this.#heard.get(id)?.some(isFinal));
   }
 
+  /** Whether the journal says that the broker has a prompt's result. */
+  delivered(id: string): boolean {
+    return this.#lives()?.get(id)?.delivered ?? false;
+  }
+
   /** Every result of a prompt, in the order in which they came; not those that the broker had kept. */
   results(id: string): Message[] {
     return (this.#heard.get(id) ?? []).filter(({ retain }) => !retain);

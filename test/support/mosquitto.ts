@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { leash } from './leash.ts';
-import { patienceMs } from './wait.ts';
+import { patienceMs, until } from './wait.ts';
 
 export interface MosquittoOptions {
   /** Lines for mosquitto.conf besides the listener. */
@@ -24,6 +24,8 @@ export interface Mosquitto {
   url: string;
   /** What the broker has logged so far. */
   log(): string;
+  /** Resolves when what was published before is in its persistence file. */
+  saved(): Promise<void>;
   /** Puts other passwords and ACLs in force for connections to come. */
   reconfigure(options: Pick<MosquittoOptions, 'passwords' | 'acl'>): void;
   /** Ends the process; its persistence, if it has one, stays. */
@@ -78,6 +80,12 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
     port,
     url: `mqtt://127.0.0.1:${port}`,
     log: () => readFileSync(join(dir, 'log'), 'utf8'),
+    saved: async () => {
+      const now = Date.now();
+      const file = join(dir, 'mosquitto.db');
+      const later = () => existsSync(file) && statSync(file).mtimeMs > now;
+      await until(() => later() || undefined, 'the broker saves what it has');
+    },
     reconfigure: (access) => {
       writeAccess(paths, access);
       broker?.kill('SIGHUP');

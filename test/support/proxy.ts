@@ -20,6 +20,8 @@ export interface FaultProxy {
   redeliver(passing: Passing): void;
   /** Ends every connection with a reset, now. */
   cut(): void;
+  /** Passes nothing more on of the connections there are, and nobody is told: as a router does that forgot them. */
+  forget(): void;
   /** Passes nothing on and says nothing, until it is called with false. */
   blackhole(on: boolean): void;
   /** Hangs up on whoever connects, until it is called with false. */
@@ -32,10 +34,11 @@ export interface FaultProxy {
 /** The network between a device and its broker, with the faults that a test asks for. */
 export async function startProxy(target: { port: number }): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
-  const devices = new Map<number, Socket>();
+  const open = new Map<number, { conversation: Conversation; near: Socket }>();
   const somebody = Promise.withResolvers<void>();
   const strayAcks: Passing[] = [];
   const unaware: Socket[] = [];
+  const forgotten = new Set<number>();
   let watcher: Watcher = () => undefined;
   let accepted = 0;
   let deaf = false;
@@ -51,13 +54,15 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
       return;
     }
     const far = connect(target.port, '127.0.0.1');
-    const conversation = new Conversation(accepted);
-    devices.set(accepted, near);
+    const number = accepted;
+    const conversation = new Conversation(number);
+    const silent = () => deaf || forgotten.has(number);
+    open.set(number, { conversation, near });
     const pass = (from: End, bytes: Buffer, to: Socket) => {
       for (const passing of conversation.hear(from, bytes)) {
         if (from === 'device' && passing.packet.cmd === 'puback' && passing.topic === null)
           strayAcks.push(passing);
-        if (!deaf && watcher(passing) !== 'drop') to.write(passing.bytes);
+        if (!silent() && watcher(passing) !== 'drop') to.write(passing.bytes);
       }
     };
     for (const [end, from, to] of [
@@ -70,8 +75,9 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
       from.on('error', () => undefined);
       from.on('close', () => {
         sockets.delete(from);
+        open.delete(number);
         // That one end has hung up is not heard through silence either.
-        if (deaf) unaware.push(to);
+        if (silent()) unaware.push(to);
         else to.destroy();
       });
     }
@@ -88,10 +94,14 @@ export async function startProxy(target: { port: number }): Promise<FaultProxy> 
     watch: (next) => {
       watcher = next;
     },
-    redeliver: ({ connection, bytes }) => {
-      const again = Buffer.from(bytes);
+    redeliver: (passing) => {
+      const again = Buffer.from(passing.bytes);
       again[0] = (again[0] as number) | dupFlag;
-      devices.get(connection)?.write(again);
+      open.get(passing.connection)?.conversation.again(passing);
+      open.get(passing.connection)?.near.write(again);
+    },
+    forget: () => {
+      for (const number of open.keys()) forgotten.add(number);
     },
     cut: () => {
       for (const socket of sockets) socket.resetAndDestroy();

@@ -23,7 +23,7 @@ export class Conversation {
   readonly #connection: number;
   readonly #rest: Record<End, Buffer> = { device: Buffer.alloc(0), broker: Buffer.alloc(0) };
   /** Topics of QoS 1 messages that were not acknowledged yet, by sender and packet identifier. */
-  readonly #unacknowledged = { device: new Map<number, string>(), broker: new Map<number, string>() };
+  readonly #unacknowledged = { device: new Map<number, string[]>(), broker: new Map<number, string[]>() };
   #parsers: Record<End, Parser> = { device: mqttPacket.parser(), broker: mqttPacket.parser() };
 
   constructor(connection: number) {
@@ -61,16 +61,21 @@ export class Conversation {
     return { connection: this.#connection, from, packet, topic: this.#topicOf(from, packet), bytes };
   }
 
+  /** A packet of this conversation passes once more. */
+  again({ from, packet }: Passing): void {
+    this.#topicOf(from, packet);
+  }
+
   #topicOf(from: End, packet: Packet): string | null {
     if (packet.cmd === 'publish') {
-      if (packet.qos === 1) this.#unacknowledged[from].set(packet.messageId ?? 0, packet.topic);
+      const awaited = this.#unacknowledged[from];
+      const id = packet.messageId ?? 0;
+      if (packet.qos === 1) awaited.set(id, [...(awaited.get(id) ?? []), packet.topic]);
       return packet.topic;
     }
     if (packet.cmd !== 'puback') return null;
     const awaited = this.#unacknowledged[from === 'device' ? 'broker' : 'device'];
-    const topic = awaited.get(packet.messageId ?? 0) ?? null;
-    awaited.delete(packet.messageId ?? 0);
-    return topic;
+    return awaited.get(packet.messageId ?? 0)?.shift() ?? null;
   }
 }
 
