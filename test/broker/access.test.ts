@@ -26,7 +26,7 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
     ['auto', 'MQTT 5'],
     ['3.1.1', 'MQTT 3.1.1'],
   ] as const) {
-    test(`a device with the wrong password says so, tries on, and recovers when it is mended, ${name}`, async (t) => {
+    test(`[FAULT-12] a device with the wrong password says so, tries on, and recovers when it is mended, ${name}`, async (t) => {
       const { broker, requester, daemon } = await stageWith(t, whole, { protocol, password: 'wrong' });
       const refused = ({ text }: { text: string }) => text.includes('"code":"credentials"');
       const [first] = await daemon.log.atLeast(3, refused, 'three refusals');
@@ -36,7 +36,7 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
       await requester.ready();
     });
 
-    test(`[SLMD-STA-4] a device whose probe is not delivered is degraded, and says why, ${name}`, async (t) => {
+    test(`[FAULT-11] [SLMD-STA-4] a device whose probe is not delivered is degraded, and says why, ${name}`, async (t) => {
       const { requester } = await stageWith(t, without('probe'), { protocol });
       const { why } = await requester.status(({ state }) => state === 'degraded');
       assert.match(why ?? '', /slmd\/kitchen\/probe.*ACL/);
@@ -52,7 +52,7 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
     assert.equal(daemon.log.all.filter(({ level }) => level === 'error').length, 1);
   });
 
-  test('[SLMD-STA-4] a device whose results are refused is degraded with the code, MQTT 5', async (t) => {
+  test('[FAULT-11] [SLMD-STA-4] a device whose results are refused is degraded with the code, MQTT 5', async (t) => {
     const { requester, daemon } = await stageWith(t, without('result/#'), { protocol: '5.0' });
     await requester.ready();
     await requester.send({ id: 'secret-id', prompt: 'echo hello' });

@@ -4,7 +4,7 @@ import { onEachBroker } from '../support/brokers.ts';
 import { Stage } from '../support/stage.ts';
 
 onEachBroker('a prompt with a deadline', (kind) => {
-  test('[SLMD-RES-5] that passes in the queue ends without any work', async (t) => {
+  test('[FAULT-18] [SLMD-RES-5] that passes in the queue ends without any work', async (t) => {
     const { requester } = await new Stage(t).ready(kind);
     const running = await requester.send('slow 100000');
     await requester.event(running, 'started');

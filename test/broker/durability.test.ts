@@ -65,7 +65,7 @@ onEachBroker('a device that is killed', (kind) => {
   });
 });
 
-test('[SLMD-PRO-3] a prompt that takes the whole device down is given up after three attempts', async (t) => {
+test('[FAULT-17] [SLMD-PRO-3] a prompt that takes the whole device down is given up after three attempts', async (t) => {
   const stage = new Stage(t);
   const broker = stage.add(await startEmbeddedBroker());
   const requester = await stage.requester({ url: broker.url, version: 4 });

@@ -21,7 +21,7 @@ function temporaryDir(t: TestContext): string {
   return dir;
 }
 
-test('[SLMD-ERR-3] a prompt that kills the engine is tried so often, then given up, and its neighbours are served', async (t) => {
+test('[FAULT-17] [SLMD-ERR-3] a prompt that kills the engine is tried so often, then given up, and its neighbours are served', async (t) => {
   const { requester } = await device(t);
   await requester.ready();
   const before = await requester.send('echo before');
@@ -48,7 +48,7 @@ test('[SLMD-ERR-3] [SLMD-EVT-2] an engine that died once answers at the second a
   assert.ok(existsSync(file));
 });
 
-test('[SLMD-TOK-1] after a crash under way the pieces start over with the next attempt', async (t) => {
+test('[FAULT-20] [SLMD-TOK-1] after a crash under way the pieces start over with the next attempt', async (t) => {
   const { requester } = await device(t, { settings: { engine: { attempts_max: 2 } } });
   await requester.ready();
   const id = await requester.send('crash late');

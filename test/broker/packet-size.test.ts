@@ -10,7 +10,7 @@ describe('a broker that takes only small packets', { skip: mosquittoMissing() },
     ['auto', 5, 0],
     ['3.1.1', 4, 4],
   ] as const)
-    test(`[SLMD-RES-6] gets an error instead of a large result, and the connection lives on, MQTT ${version}`, async (t) => {
+    test(`[FAULT-10] [SLMD-RES-6] gets an error instead of a large result, and the connection lives on, MQTT ${version}`, async (t) => {
       const stage = new Stage(t);
       // The largest document besides a result is Home Assistant's discovery.
       const { url } = stage.add(await startMosquitto({ config: 'max_packet_size 4000' }));

@@ -77,7 +77,7 @@ onEachBroker('a device says what it is', (kind) => {
     assert.equal((await answered).text, 'hello');
   });
 
-  test('[SLMD-STA-3] the broker says offline for a device that was killed, and ready again for the next', async (t) => {
+  test('[FAULT-15] [SLMD-STA-3] the broker says offline for a device that was killed, and ready again for the next', async (t) => {
     const stage = new Stage(t);
     const broker = stage.add(await kind.start());
     const requester = await stage.requester({ url: broker.url, version: kind.version });
@@ -120,7 +120,7 @@ onEachBroker('a device says what it is', (kind) => {
     assert.ok(!daemon.log.all.some(({ text }) => text.includes('duplicate_device')));
   });
 
-  test('[SLMD-STA-3] [SLMD-STA-5] a device that is told to stop answers, then says offline, and ends with exit code 0', async (t) => {
+  test('[FAULT-15] [SLMD-STA-3] [SLMD-STA-5] a device that is told to stop answers, then says offline, and ends with exit code 0', async (t) => {
     const stage = new Stage(t);
     const broker = stage.add(await kind.start());
     const requester = await stage.requester({ url: broker.url, version: kind.version });

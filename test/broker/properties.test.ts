@@ -73,7 +73,7 @@ describe('the properties of MQTT 5', { skip: mosquittoMissing() }, () => {
     assert.equal(new Set(same.map(({ payload }) => payload.toString())).size, 1);
   });
 
-  test('[SLMD-MQTT-2] a message that expires in the queue ends as expired, without any work', async (t) => {
+  test('[FAULT-18] [SLMD-MQTT-2] a message that expires in the queue ends as expired, without any work', async (t) => {
     const requester = await unmeasured(t);
     const running = await requester.send('slow 3000');
     await requester.event(running, 'started');

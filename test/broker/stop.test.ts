@@ -8,7 +8,7 @@ import { inTime } from '../support/wait.ts';
 /** What systemd gives a service by default is nine times as much. */
 const stopMs = 10_000;
 
-test('[SLMD-STA-5] a device whose engine hears nothing stops in time, and the prompt is left to the next process', async (t) => {
+test('[FAULT-15] [SLMD-STA-5] a device whose engine hears nothing stops in time, and the prompt is left to the next process', async (t) => {
   const stage = new Stage(t);
   const { url } = stage.add(await startEmbeddedBroker());
   const requester = await stage.requester({ url, version: 4 });
@@ -21,7 +21,7 @@ test('[SLMD-STA-5] a device whose engine hears nothing stops in time, and the pr
   assert.ok(!requester.heard.all.some(({ topic }) => topic.endsWith(`/result/${deaf}`)));
 });
 
-test('[SLMD-STA-5] a device whose network is silent stops in time, and is offline by its will', async (t) => {
+test('[FAULT-15] [SLMD-STA-5] a device whose network is silent stops in time, and is offline by its will', async (t) => {
   const stage = new Stage(t);
   const broker = stage.add(await startEmbeddedBroker());
   const proxy = stage.add(await startProxy(broker));
@@ -34,7 +34,7 @@ test('[SLMD-STA-5] a device whose network is silent stops in time, and is offlin
   await requester.status(({ state, why }) => state === 'offline' && why === 'connection lost');
 });
 
-test('[SLMD-STA-5] a device whose broker never answered stops at once', async (t) => {
+test('[FAULT-15] [SLMD-STA-5] a device whose broker never answered stops at once', async (t) => {
   const stage = new Stage(t);
   const broker = stage.add(await startEmbeddedBroker());
   const proxy = stage.add(await startProxy(broker));

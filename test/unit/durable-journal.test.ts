@@ -61,7 +61,7 @@ test('a journal that is opened again knows what it knew, in any order of events'
   }
 });
 
-test('a log that is cut anywhere still opens, with every record before the cut', async (t) => {
+test('[FAULT-16] a log that is cut anywhere still opens, with every record before the cut', async (t) => {
   const dir = temporaryDir(t);
   const path = journalFile(dir);
   const journal = await openJournal(t, journalOptions(dir));
@@ -86,7 +86,7 @@ test('a log that is cut anywhere still opens, with every record before the cut',
   }
 });
 
-test('garbage between records is skipped and counted, and the records after it count', async (t) => {
+test('[FAULT-16] garbage between records is skipped and counted, and the records after it count', async (t) => {
   const dir = temporaryDir(t);
   const path = journalFile(dir);
   const journal = await openJournal(t, journalOptions(dir));

@@ -26,7 +26,7 @@ for (const fault of [
   { on: 'datasync', code: 'EIO' },
   { on: 'open', code: 'EIO' },
 ] as const) {
-  test(`[SLMD-PRO-4] when ${fault.on} fails with ${fault.code}, prompts are refused, results wait, and all is well once it works again`, async (t) => {
+  test(`[FAULT-16] [SLMD-PRO-4] when ${fault.on} fails with ${fault.code}, prompts are refused, results wait, and all is well once it works again`, async (t) => {
     const dir = temporaryDir(t);
     const storage = new FaultyStorage();
     const told: string[] = [];
