@@ -111,7 +111,8 @@ export class Ledger {
 
   /** Whether the journal says that the broker has a prompt's result. */
   delivered(id: string): boolean {
-    return this.#lives()?.get(id)?.delivered ?? false;
+    const { journal_dir } = this.#options;
+    return journal_dir !== null && (readLives(journal_dir).get(id)?.delivered ?? false);
   }
 
   /** Every result of a prompt, in the order in which they came; not those that the broker had kept. */
