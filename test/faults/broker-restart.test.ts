@@ -47,7 +47,7 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
         await broker.saved();
         await broker.end(ends.startsWith('SIGTERM') ? 'SIGTERM' : 'SIGKILL');
         await device.log.atLeast(ids.length, ({ text }) => text.includes('"ended"'), 'each is answered');
-        await requester.client.endAsync(true);
+        await requester.close();
         await broker.begin();
         proxy.refuse(false);
         const delivered = () => ids.every((id) => ledger.delivered(id)) || undefined;
