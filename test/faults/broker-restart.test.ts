@@ -66,6 +66,7 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
       const requester = await stage.requester({ url: broker.url, version: kind.version });
       const storage = new FaultyStorage();
       stage.daemon({ url: proxy.url, storage, settings: { mqtt: { protocol: kind.protocol } } });
+      stage.add(storage);
       await requester.ready();
       const brought: (number | undefined)[] = [];
       const acknowledged: (number | undefined)[] = [];
@@ -81,20 +82,23 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
       await broker.end('SIGKILL');
       await broker.begin();
       await requester.ready({ since });
-      const fresh = await requester.send('echo fresh');
-      await until(() => brought.length === 2 || undefined, 'the other has come');
       // The packet identifiers of a broker without memory start over; those of aedes start anywhere.
-      if (kind.name !== 'aedes') assert.equal(brought[0], brought[1]);
+      const fresh: string[] = [];
+      do {
+        fresh.push(await requester.send('echo fresh'));
+        await until(() => brought.length === 1 + fresh.length || undefined, 'another one has come');
+      } while (kind.name !== 'aedes' && (brought.at(-1) ?? 0) < (brought[0] ?? 0));
+      if (kind.name !== 'aedes') assert.equal(brought.at(-1), brought[0]);
       storage.release();
       await requester.event(old, 'accepted');
       await requester.echo();
-      assert.deepEqual(acknowledged, [], 'the fresh one is not on disk yet');
+      assert.deepEqual(acknowledged, [], 'the fresh ones are not on disk yet');
       storage.slow = false;
       await until(() => storage.held === 1 || undefined, 'the next lines are on their way');
       storage.release();
-      for (const id of [old, fresh]) assert.equal((await requester.result(id)).status, 'ok');
-      await until(() => acknowledged.length === 1 || undefined, 'the fresh one is acknowledged');
-      assert.deepEqual([acknowledged, proxy.strayAcks], [[brought[1]], []]);
+      for (const id of [old, ...fresh]) assert.equal((await requester.result(id)).status, 'ok');
+      await until(() => acknowledged.length === fresh.length || undefined, 'the fresh ones are acknowledged');
+      assert.deepEqual([acknowledged, proxy.strayAcks], [brought.slice(1), []]);
     });
   });
 
