@@ -9,6 +9,7 @@ import type { Decoder } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedDecoder, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
+import { PrefixCache } from './prefix-cache.ts';
 
 /** A loaded model that answers requests, one at a time. */
 export interface Engine {
@@ -48,6 +49,7 @@ export async function openEngine(
   const model = {
     ...directory,
     decoder,
+    prefixes: new PrefixCache(decoder),
     grammars,
     prefillChunkTokens: options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,

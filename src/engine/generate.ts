@@ -9,11 +9,15 @@ import type { ModelDirectory } from '../model/directory.ts';
 import { encodeConversation } from '../model/prompt.ts';
 import type { Decoder } from '../onnx/decoder.ts';
 import { Answer } from './answer.ts';
+import { prefillRuns } from './prefill.ts';
+import type { PrefixCache } from './prefix-cache.ts';
 import { Sampler } from './sampler.ts';
 
 /** What a generation needs of a loaded model. */
 export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 'stopIds'> & {
   decoder: Decoder;
+  /** Of this decoder. */
+  prefixes: PrefixCache;
   prefillChunkTokens: number;
   /** For a request that names no `max_tokens`. */
   maxTokensDefault: number | null;
@@ -45,7 +49,7 @@ export async function generate(
   events: GenerationEvents,
   signal: AbortSignal,
 ): Promise<Generation> {
-  const { decoder, tokenizer, template } = model;
+  const { prefixes, tokenizer, template } = model;
   const started_at = monotonicMs();
   const prompt = encodeConversation(request.messages, tokenizer, template);
   const maxTokens = completionTokensMax(prompt.length, request.max_tokens, model);
@@ -56,8 +60,9 @@ export async function generate(
       : await model.grammars.open(format, () => events.onProgress?.(0, prompt.length), signal);
   const tokenized_at = monotonicMs();
   const answer = new Answer(tokenizer, request.stop);
+  const cached_tokens = prefixes.enter(prompt);
   try {
-    const logits = await prefill(model, prompt, events, signal);
+    const logits = await prefill(model, prompt, cached_tokens, events, signal);
     const decoded =
       logits === undefined
         ? cancelledBeforeFirstToken()
@@ -71,16 +76,18 @@ export async function generate(
             events,
             signal,
           );
+    prefixes.leave(prompt);
     const { completion_tokens, finish_reason, format_complete, first_token_at, last_token_at } = decoded;
     return {
       text: answer.text,
       format_complete,
       finish_reason,
-      usage: { prompt_tokens: prompt.length, cached_tokens: 0, completion_tokens },
+      usage: { prompt_tokens: prompt.length, cached_tokens, completion_tokens },
       stamps: { started_at, tokenized_at, first_token_at, last_token_at },
     };
-  } finally {
-    decoder.reset();
+  } catch (thrown) {
+    prefixes.clear();
+    throw thrown;
   }
 }
 
@@ -99,16 +106,16 @@ function completionTokensMax(
   );
 }
 
-/** Runs the prompt through the model and returns the last token's logits; undefined when cancelled. */
+/** Runs what is left of the prompt through the model; the last token's logits, or undefined when cancelled. */
 async function prefill(
   { decoder, prefillChunkTokens }: GenerationModel,
   prompt: readonly number[],
+  cachedTokens: number,
   events: GenerationEvents,
   signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
   let logits: Float32Array | undefined;
-  for (let start = 0; start < prompt.length; start += prefillChunkTokens) {
-    const end = Math.min(start + prefillChunkTokens, prompt.length);
+  for (const { start, end } of prefillRuns(cachedTokens, prompt.length, prefillChunkTokens)) {
     logits = await nextLogits(decoder, prompt.slice(start, end), signal);
     if (logits === undefined) return undefined;
     events.onProgress?.(end, prompt.length);

@@ -167,7 +167,8 @@ describe('an engine process with a model', () => {
 
 describe('an engine process whose prefill takes long', () => {
   let engine: ForkedEngine;
-  const prompt = request('x'.repeat(1990), { max_tokens: 1 });
+  /** Each letter makes a prompt that begins with its own, so that nothing of it is in the cache. */
+  const longPrompt = (letter: string) => request(letter.repeat(1990), { max_tokens: 1 });
   before(async () => {
     const checkpoint = {
       hiddenSize: 512,
@@ -184,9 +185,9 @@ describe('an engine process whose prefill takes long', () => {
   const chunks = (key: number) => engine.of(key).filter(({ type }) => type === 'progress').length;
 
   test('ends the run that is under way when it is cancelled, and the next answer is whole', async () => {
-    const whole = await engine.run(prompt);
+    const whole = await engine.run(longPrompt('x'));
     const took = whole.stamps.first_token_at - whole.stamps.tokenized_at;
-    const key = engine.start(prompt);
+    const key = engine.start(longPrompt('y'));
     engine.send({ type: 'cancel', key });
     const done = await engine.end(key);
     assert.ok(done.type === 'done');
@@ -194,15 +195,15 @@ describe('an engine process whose prefill takes long', () => {
     assert.equal(chunks(key), 0);
     const cancelled = done.stamps.last_token_at - done.stamps.tokenized_at;
     assert.ok(cancelled < took / 2, `${cancelled} ms of ${took} ms`);
-    assert.equal((await engine.run(prompt)).text, whole.text);
+    assert.equal((await engine.run(longPrompt('x'))).text, whole.text);
   });
 
   test('ends the run that is under way when the parent lets go of it', async () => {
-    const whole = await engine.run(prompt);
+    const whole = await engine.run(longPrompt('z'));
     const took = whole.stamps.first_token_at - whole.stamps.tokenized_at;
-    engine.start(prompt);
+    engine.start(longPrompt('y'));
     // Its answer says that the message before it was received.
-    await engine.end(engine.start(prompt));
+    await engine.end(engine.start(longPrompt('y')));
     const started = performance.now();
     assert.equal(await engine.stop(), 0);
     const ended = performance.now() - started;

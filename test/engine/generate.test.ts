@@ -118,7 +118,7 @@ describe('an engine', () => {
     const abort = new AbortController();
     const progress: number[] = [];
     const done = await engine.generate(
-      ask('x'.repeat(150)),
+      ask('y'.repeat(150)),
       {
         onProgress: (prefilled) => {
           progress.push(prefilled);
