@@ -2,8 +2,8 @@
  * `npm run test:soak [-- options]`: what `npm test` shows in seconds, for as long as it takes to believe it.
  *
  * A real device answers thousands of prompts while the daemon, the engine, the broker and the network
- * between them are killed, cut and frozen, and its disk is full; it is offered ten times what it can do. Exits 1 where anything is lost, answered
- * in two ways or computed twice, or grows without bound.
+ * between them are killed, cut and frozen, and its disk is full; it is offered ten times what it can do.
+ * Exits 1 where anything is lost, answered in two ways or computed twice, or grows without bound.
  */
 
 import { parseArgs } from 'node:util';

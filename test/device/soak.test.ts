@@ -5,7 +5,7 @@ import { soakFailures, soakTable } from '../soak/soak-report.ts';
 import { mosquittoMissing } from '../support/mosquitto.ts';
 
 const prompts = 300;
-const seed = 1;
+const seed = 4;
 
 test(`[SLMD-PRO-2] [SLMD-ID-2] of ${prompts} prompts none is lost, answered in two ways or computed twice, whatever is killed, cut or full meanwhile`, {
   skip: mosquittoMissing(),

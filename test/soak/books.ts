@@ -32,15 +32,26 @@ export interface Verdict {
   /** Results that were heard again, byte for byte the same. */
   heard_again: number;
   refusals: Record<string, number>;
+  /** Lines of the log that hold a prompt or an answer. */
+  quoting: string[];
 }
+
+/** So many lines and so many texts are compared: what belongs together is logged and heard together. */
+const recentMax = 100;
+/** A shorter text may be in a line by chance. */
+const textCharsMin = 12;
 
 /** The books of a run: who was asked, what was heard, what the device says it did. */
 export class Books {
   readonly #stories = new Map<string, Story>();
   readonly #refusals: Record<string, number> = {};
+  readonly #lines: string[] = [];
+  readonly #texts: string[] = [];
+  readonly #quoting = new Set<string>();
 
-  /** A new id. */
-  asked(id: string): void {
+  /** A new id, and what it asks. */
+  asked(id: string, prompt: string): void {
+    this.#said(prompt);
     this.#stories.set(id, {
       contents: new Set(),
       fixed: new Set(),
@@ -60,6 +71,7 @@ export class Books {
       this.#refusals[code] = (this.#refusals[code] ?? 0) + 1;
       return null;
     }
+    this.#said(result.text);
     story.contents.add(hashOf(payload));
     story.heard++;
     story.status = result.status;
@@ -67,9 +79,11 @@ export class Books {
     return result;
   }
 
-  /** A line of the log that says that a request has ended. */
-  ended(id: string): void {
-    this.#of(id).ended++;
+  /** A line of the device's log: it may say that a request has ended, and must quote nobody. */
+  logged(line: string): void {
+    if (line.includes('"msg":"ended"')) this.#of((JSON.parse(line) as { id: string }).id).ended++;
+    if (this.#texts.some((text) => line.includes(text))) this.#quoting.add(line);
+    keep(this.#lines, line);
   }
 
   /** A result that stands in the journal. */
@@ -98,6 +112,7 @@ export class Books {
       repeated_attempts: sum(({ attempt }) => Math.max(0, attempt - 1)),
       heard_again: sum(({ heard }) => Math.max(0, heard - 1)),
       refusals: { ...this.#refusals },
+      quoting: [...this.#quoting],
     };
   }
 
@@ -108,12 +123,25 @@ export class Books {
     return statuses;
   }
 
+  /** What must not be in the log, as it would stand in a line of JSON. */
+  #said(text: string): void {
+    if (text.length < textCharsMin) return;
+    const written = JSON.stringify(text).slice(1, -1);
+    for (const line of this.#lines) if (line.includes(written)) this.#quoting.add(line);
+    keep(this.#texts, written);
+  }
+
   /** An id that nobody asked is a broken run, not a finding. */
   #of(id: string): Story {
     const story = this.#stories.get(id);
     if (story === undefined) throw new Error(`nobody asked ${id}`);
     return story;
   }
+}
+
+function keep(recent: string[], text: string): void {
+  recent.push(text);
+  if (recent.length > recentMax) recent.shift();
 }
 
 function hashOf(bytes: Buffer | string): string {

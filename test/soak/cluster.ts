@@ -38,7 +38,7 @@ export function cluster(seed: number): Promise<ClusterReport> {
         url: first.url,
         journal_dir: stage.directory(),
         settings: { device, mqtt },
-        ended: (id) => books.ended(id),
+        logged: (line) => books.logged(line),
       }),
     );
     const asker = stage.add(
@@ -57,8 +57,9 @@ export function cluster(seed: number): Promise<ClusterReport> {
 
     const random = randomNumbers(seed);
     const ask = (id: string) => {
-      books.asked(id);
-      return asker.ask(homePrompt(id, random));
+      const question = homePrompt(id, random);
+      books.asked(id, question.prompt);
+      return asker.ask(question);
     };
     const ids = Array.from({ length: prompts }, (_, i) => `cluster-${i}`);
     await Promise.all(ids.slice(0, inFlight).map(ask));

@@ -23,8 +23,10 @@ export interface DeviceOptions {
   url: string;
   journal_dir: string;
   settings: Settings;
-  /** The ids of requests that ended, from the log. */
-  ended?(id: string): void;
+  /** What Node is told besides, for the daemon alone. */
+  node_options?: string;
+  /** A line of its log. */
+  logged?(line: string): void;
 }
 
 /** The last lines of its log, for a run that fails. */
@@ -43,7 +45,7 @@ export class Device {
 
   /** Starts the process; settings may differ from the last one's. */
   start(settings: Settings = {}): void {
-    const { url, journal_dir } = this.#options;
+    const { url, journal_dir, node_options = '' } = this.#options;
     const program = [process.execPath, join(packageRoot(), 'dist', 'slmd.js'), 'run'];
     const [command = '', ...args] = [...leash, ...program];
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
@@ -51,7 +53,7 @@ export class Device {
     const env = [own, this.#options.settings, settings].map(environmentOf);
     this.#child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: Object.assign(Object.fromEntries(inherited), ...env),
+      env: Object.assign(Object.fromEntries(inherited), { NODE_OPTIONS: node_options }, ...env),
     });
     this.#exited = once(this.#child, 'close');
     this.#readLog(this.#child);
@@ -107,7 +109,6 @@ export class Device {
   #onLine(line: string): void {
     this.lines.push(line);
     if (this.lines.length > linesKept) this.lines.shift();
-    if (!line.includes('"msg":"ended"')) return;
-    this.#options.ended?.((JSON.parse(line) as { id: string }).id);
+    this.#options.logged?.(line);
   }
 }

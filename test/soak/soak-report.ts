@@ -18,6 +18,7 @@ export function soakFailures(report: SoakReport): string[] {
       : [`too many ended in an error: ${counts(verdict.statuses)}`]),
     ...ids('accepted and not answered', forgotten),
     ...ids('not at their end in the journal', open),
+    ...verdict.quoting.map((line) => `the log quotes somebody: ${line}`),
     ...(retained_wrong === 0 ? [] : [`${retained_wrong} retained results are not what was heard`]),
     ...outOfBounds(samples),
   ];
@@ -35,7 +36,7 @@ export function soakTable(report: SoakReport): string {
     `answered ${verdict.answered} (${counts(verdict.statuses)}) · lost ${verdict.lost.length} · conflicting ${verdict.conflicting.length} · computed twice ${verdict.computed_twice.length}`,
     `attempts beyond the first ${verdict.repeated_attempts} · sent again ${report.asked_again} · reminded after a killed broker ${report.reminded.length} · results heard again, the same bytes ${verdict.heard_again}`,
     `refusals, each asked again later: ${counts(verdict.refusals) || 'none'}`,
-    `remembered at the end ${report.remembered} · retained ${report.remembered - report.retained_lost}, wrong ${report.retained_wrong} · lost by a killed broker and brought back by asking ${report.retained_lost} · not at their end ${report.open.length}`,
+    `remembered at the end ${report.remembered} · retained ${report.remembered - report.retained_lost}, wrong ${report.retained_wrong} · lost by a killed broker and brought back by asking ${report.retained_lost} · not at their end ${report.open.length} · lines of the log that quote somebody ${verdict.quoting.length}`,
     '',
     boundsTable(boundedness(samples)),
   ].join('\n');

@@ -65,6 +65,7 @@ export interface SoakReport {
 const device = 'soak';
 const inFlight = 12;
 const samplesAim = 60;
+const streams = 3;
 /** No answer for so long, whatever struck: the device does not recover. */
 const patienceMs = 90_000;
 
@@ -80,6 +81,7 @@ const settings = {
   },
   engine: { restart_min_ms: 20, restart_max_ms: 200, stall_ms: 2000, threads: 1 },
   telemetry: { interval_s: 1 },
+  log: { level: 'debug' },
 };
 
 /** As a broker has to be for devices that lose nothing. */
@@ -101,7 +103,8 @@ export function soak(options: SoakOptions): Promise<SoakReport> {
 class Soak {
   readonly #options: SoakOptions;
   readonly #broker: SoakBroker;
-  readonly #random: () => number;
+  /** What is asked, which fault strikes, and how: each in an order of its own, whatever the others take. */
+  readonly #random: Record<'prompts' | 'faults' | 'details', () => number>;
   readonly #books = new Books();
   readonly #reports = new Map<string, FaultReport>();
   readonly #questions: Question[] = [];
@@ -112,7 +115,8 @@ class Soak {
   constructor(options: SoakOptions) {
     this.#options = options;
     this.#broker = options.broker ?? mosquitto;
-    this.#random = randomNumbers(options.seed);
+    const stream = (number: number) => randomNumbers(options.seed * streams + number);
+    this.#random = { prompts: stream(0), faults: stream(1), details: stream(2) };
   }
 
   async run(stage: Stage): Promise<SoakReport> {
@@ -153,14 +157,14 @@ class Soak {
         url: proxy.url,
         journal_dir: disk?.dir ?? join(dir, 'journal'),
         settings,
-        ended: (id) => this.#books.ended(id),
+        logged: (line) => this.#books.logged(line),
       }),
     );
     const asker = stage.add(await Asker.connect({ url: broker.url, version, device, books: this.#books }));
     const restart = () => {
       this.#readJournal(slmd);
       // A session of MQTT 5 is taken up in 3.1.1, and the other way round.
-      slmd.start({ mqtt: { protocol: this.#random() < 0.5 ? 'auto' : '3.1.1' } });
+      slmd.start({ mqtt: { protocol: this.#random.details() < 0.5 ? 'auto' : '3.1.1' } });
     };
     return {
       struck: { device: slmd, broker, proxy, disk, asker, restart },
@@ -174,9 +178,9 @@ class Soak {
     const end = started + minutes * 60_000;
     const askOne = async () => {
       while (this.#questions.length < prompts && performance.now() < end) {
-        const question = homePrompt(`soak-${this.#questions.length}`, this.#random);
+        const question = homePrompt(`soak-${this.#questions.length}`, this.#random.prompts);
         this.#questions.push(question);
-        this.#books.asked(question.id);
+        this.#books.asked(question.id, question.prompt);
         await asker.ask(question);
         progress(++this.#answered);
         this.#onAnswer();
@@ -195,7 +199,7 @@ class Soak {
       this.#onAnswer();
     });
     for (let next = this.#answered; !over; ) {
-      next += Math.ceil(prompts_per_fault * (0.5 + this.#random()));
+      next += Math.ceil(prompts_per_fault * (0.5 + this.#random.faults()));
       await this.#answers(next, struck, () => over);
       if (over) return;
       // Towards the end the daemon is spared: what grows in a process shows in one that lives.
@@ -206,7 +210,7 @@ class Soak {
       );
       bag = bag.filter((fault) => usable.includes(fault));
       if (bag.length === 0) bag = [...usable];
-      const [fault] = bag.splice(Math.floor(this.#random() * bag.length), 1) as [Fault];
+      const [fault] = bag.splice(Math.floor(this.#random.faults() * bag.length), 1) as [Fault];
       await this.#strikeOnce(fault, struck);
       next = this.#answered;
     }
@@ -216,7 +220,7 @@ class Soak {
     const report = this.#reports.get(fault.name) ?? { name: fault.name, times: 0, recoveries_ms: [] };
     this.#reports.set(fault.name, report);
     const began = performance.now();
-    await fault.strike(struck, this.#random);
+    await fault.strike(struck, this.#random.details);
     report.times++;
     await this.#answers(this.#answered + 1, struck, () => struck.asker.pending === 0);
     report.recoveries_ms.push(performance.now() - began);
