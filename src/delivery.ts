@@ -29,16 +29,20 @@ export class Delivery {
     this.#parts = parts;
   }
 
-  /** To the result topic, and a copy to the Response Topic; `delivered` when the broker has both. */
+  /**
+   * To the result topic, and a copy to the Response Topic; `delivered` when the broker has both, or has refused
+   * the copy. A fleeting one goes with the connection: its prompt is not acknowledged, and comes again.
+   */
   result(
     payload: string,
     { reply_to, traceparent }: Routing,
-    how: { retain: boolean; delivered(): void },
+    how: { retain: boolean; fleeting: boolean; delivered(): void },
   ): void {
     const { post, topics, result_retention_s } = this.#parts;
     const result = JSON.parse(payload) as Result;
     const parcel = {
       payload,
+      fleeting: how.fleeting,
       ...(traceparent === null ? {} : { user_properties: { traceparent } }),
       smaller: (bytesMax: number | null) =>
         JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
@@ -55,6 +59,7 @@ export class Delivery {
         topic: reply_to.topic,
         correlation: reply_to.correlation,
         retain: false,
+        optional: true,
         delivered,
       });
   }
@@ -66,6 +71,7 @@ export class Delivery {
       topic: topics.result(id),
       payload: '',
       retain: true,
+      optional: true,
       smaller: () => '',
       delivered: () => undefined,
     });

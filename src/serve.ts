@@ -252,7 +252,11 @@ export class Service {
     if (this.#repeated(refusal, acknowledge)) return;
     log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
     const result = refused(refusal, origin());
-    this.#parts.delivery.result(JSON.stringify(result), refusal, { retain: false, delivered: acknowledge });
+    this.#parts.delivery.result(JSON.stringify(result), refusal, {
+      retain: false,
+      fleeting: true,
+      delivered: acknowledge,
+    });
     telemetry.record(result);
   }
 
@@ -264,7 +268,7 @@ export class Service {
       this.#parts.delivery.result(
         known.result,
         { reply_to, traceparent },
-        { retain: true, delivered: acknowledge },
+        { retain: true, fleeting: true, delivered: acknowledge },
       );
     else live?.durable.then(acknowledge, () => undefined);
     return known !== null || live !== undefined;
@@ -287,6 +291,7 @@ export class Service {
     const { id } = JSON.parse(bytes) as Result;
     this.#parts.delivery.result(bytes, routing, {
       retain: true,
+      fleeting: false,
       delivered: () => void this.#parts.journal.delivered(id).then(() => this.sweep()),
     });
   }

@@ -228,11 +228,13 @@ function receive(
   onMessage: (message: IncomingMessage, acknowledge: () => void) => void,
 ): void {
   client.handleMessage = (packet, callback) => {
+    // Not the packet: what waits to be acknowledged must not keep its payload.
+    const { messageId } = packet;
     let owed = packet.qos === 1;
     onMessage(incoming(packet), () => {
       if (!owed || !client.connected) return;
       owed = false;
-      const puback = { cmd: 'puback', messageId: packet.messageId, reasonCode: reasonCodes.success } as const;
+      const puback = { cmd: 'puback', messageId, reasonCode: reasonCodes.success } as const;
       client.stream.write(generate(puback as Packet, { protocolVersion: protocol }));
     });
     callback(packet.qos === 1 ? new Error('is acknowledged by its taker') : undefined);

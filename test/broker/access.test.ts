@@ -52,8 +52,8 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
     assert.equal(daemon.log.all.filter(({ level }) => level === 'error').length, 1);
   });
 
-  test('[FAULT-11] [SLMD-STA-4] a device whose results are refused is degraded with the code, MQTT 5', async (t) => {
-    const { requester, daemon } = await stageWith(t, without('result/#'), { protocol: '5.0' });
+  test('[FAULT-11] [SLMD-STA-4] [SLMD-PRO-2] a device whose results are refused is degraded with the code, and delivers them when the ACL is mended, MQTT 5', async (t) => {
+    const { broker, requester, daemon } = await stageWith(t, without('result/#'), { protocol: '5.0' });
     await requester.ready();
     await requester.send({ id: 'secret-id', prompt: 'echo hello' });
     const { why } = await requester.status(({ state }) => state === 'degraded');
@@ -66,5 +66,7 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
       0,
       'it stays connected',
     );
+    broker.reconfigure({ acl: whole });
+    assert.equal((await requester.result('secret-id')).text, 'hello');
   });
 });

@@ -98,7 +98,7 @@ test('an acknowledgement that comes after its connection was given up counts for
   assert.equal(box.depth, 0);
 });
 
-test('a refusal is reported and drops its parcel, and harms no other', async () => {
+test('a refusal is reported, and harms no other parcel', async () => {
   const connection = new FakeConnection();
   const { box, refused } = sending('abc', connection);
   await connection.published[1]?.acknowledge(135);
@@ -106,6 +106,47 @@ test('a refusal is reported and drops its parcel, and harms no other', async () 
   await connection.published[0]?.acknowledge(128);
   await connection.published[2]?.acknowledge();
   assert.deepEqual([box.depth, refused.length], [0, 2]);
+});
+
+test('what the broker refused is offered again later, until it is taken; what is optional is done with', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const connection = new FakeConnection({ answer: 135 });
+  const delivered: string[] = [];
+  const { box } = outbox();
+  box.use(connection.asConnection);
+  for (const [topic, optional] of [
+    ['result', false],
+    ['copy', true],
+  ] as const)
+    box.push(parcel(topic, { retain: !optional, optional, delivered: () => delivered.push(topic) }));
+  await settled();
+  assert.deepEqual([delivered, box.depth], [['copy'], 0]);
+  t.mock.timers.tick(60_000);
+  await settled();
+  assert.deepEqual(connection.topics, ['result', 'copy', 'result']);
+  box.use(new FakeConnection({ answer: 0 }).asConnection);
+  t.mock.timers.tick(60_000);
+  await settled();
+  assert.deepEqual(delivered, ['copy', 'result']);
+});
+
+test('a fleeting parcel goes with its connection, whether it waits, is under way or was not heard', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const [first, second] = [new FakeConnection({ receive_maximum: 2 }), new FakeConnection()];
+  const { box } = outbox();
+  box.use(first.asConnection);
+  for (const topic of ['unheard', 'under-way', 'waits']) box.push(parcel(topic, { fleeting: true }));
+  box.push(parcel('stays'));
+  await first.published[0]?.acknowledge(16);
+  await first.cut();
+  box.use(null);
+  assert.equal(box.depth, 1);
+  // What comes between a connection and its use belongs to it.
+  box.push(parcel('early', { fleeting: true }));
+  box.use(second.asConnection);
+  t.mock.timers.tick(60_000);
+  await settled();
+  assert.deepEqual(second.topics, ['stays', 'early']);
 });
 
 test('a reason code below 128 is no refusal: nobody listened, which is not the device’s business', async () => {
