@@ -175,7 +175,11 @@ export const configSchema = z.strictObject({
       .default(3600)
       .describe('How long a result stays retained, and its id remembered.'),
     results_kept_max: z.int().min(1).default(1000).describe('Results remembered at most.'),
-    bytes_max: z.int().min(65_536).default(67_108_864).describe('What the journal may take of the disk.'),
+    bytes_max: z
+      .int()
+      .min(1_048_576)
+      .default(67_108_864)
+      .describe('What the journal may take of the disk; a quarter of it is remembered, the rest is history.'),
   }),
   limits: section({
     payload_bytes_max: z

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { PromptRequest } from '../contract/prompt.ts';
 import type { BackoffBounds } from '../lib/backoff.ts';
+import { SlmdError } from '../lib/errors.ts';
 import { lockDirectory } from './lock.ts';
 import { diskStorage, type LogStorage } from './log-file.ts';
 import { type ReadLog, readLog } from './log-reader.ts';
@@ -36,7 +37,10 @@ export interface JournalOptions {
   retention_ms: number;
   /** Results remembered at most; the oldest delivered ones go first. */
   finished_max: number;
-  /** What the entries may take on disk; above it prompts are refused and old results forgotten. */
+  /**
+   * What the log may take on disk, history included. Where the entries take a quarter of it, old results
+   * are forgotten; where those that are not over do, prompts are refused.
+   */
   bytes_max: number;
   retry: BackoffBounds;
   storage?: LogStorage;
@@ -52,14 +56,16 @@ const historyFactor = 4;
  * The durable record of each request and its result: an append-only log and the state it adds up to.
  *
  * INVARIANTS: what `find` shows is on disk; an accepted id stays until it is finished; a finished one
- * stays until its retention has passed or a bound is reached, and an undelivered one in any case; the
- * log read from its start gives exactly the entries there are.
+ * stays until its retention has passed or a bound is reached, and an undelivered one in any case; nothing
+ * is accepted that could not be kept so long; the log read from its start gives exactly the entries there are.
  */
 export class Journal {
   readonly #options: JournalOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #sizes = new Map<string, number>();
   #liveBytes = 0;
+  /** Of these, what may not be forgotten: accepted, or not delivered. */
+  #owedBytes = 0;
   #finished = 0;
   #writer: LogWriter;
   #unlock: () => void = () => undefined;
@@ -111,7 +117,12 @@ export class Journal {
   }
 
   /** Resolves when the request would survive. @throws SlmdError `storage_full`: then nothing has happened */
-  accept(request: PromptRequest): Promise<void> {
+  async accept(request: PromptRequest): Promise<void> {
+    if (this.#owedBytes + request.bytes + entryOverheadBytes > this.#liveBytesMax)
+      throw new SlmdError(
+        'storage_full',
+        `${this.#owedBytes} bytes of prompts and results wait to be answered and delivered: see the status, or raise journal.bytes_max`,
+      );
     return this.#append({ kind: 'accepted', id: request.id, at: momentNow(), request }, true);
   }
 
@@ -133,14 +144,14 @@ export class Journal {
    * retained results can be taken back.
    */
   async sweep(): Promise<string[]> {
-    const { retention_ms, finished_max, bytes_max } = this.#options;
+    const { retention_ms, finished_max } = this.#options;
     const now = momentNow();
     const swept: string[] = [];
     const forgotten: Promise<void>[] = [];
     let [count, bytes] = [this.#finished, this.#liveBytes];
     for (const [id, entry] of this.#entries) {
       if (entry.state !== 'finished' || !entry.delivered) continue;
-      const overBounds = count > finished_max || bytes > bytes_max;
+      const overBounds = count > finished_max || bytes > this.#liveBytesMax;
       if (!overBounds && sinceMs(entry.at, now) <= retention_ms) continue;
       count--;
       bytes -= this.#sizes.get(id) ?? 0;
@@ -149,6 +160,11 @@ export class Journal {
     }
     await Promise.all(forgotten);
     return swept;
+  }
+
+  /** A log is written anew where three quarters are history: it then takes four times its entries. */
+  get #liveBytesMax(): number {
+    return this.#options.bytes_max / historyFactor;
   }
 
   get #path(): string {
@@ -189,7 +205,9 @@ export class Journal {
         break;
       }
       case 'delivered':
-        if (known?.state === 'finished') known.delivered = true;
+        if (known?.state !== 'finished' || known.delivered) break;
+        known.delivered = true;
+        this.#owedBytes -= this.#sizes.get(record.id) ?? 0;
         break;
       case 'forgotten':
         this.#set(record.id, null);
@@ -198,14 +216,19 @@ export class Journal {
 
   #set(id: string, entry: Entry | null): void {
     const before = this.#entries.get(id);
-    this.#liveBytes -= this.#sizes.get(id) ?? 0;
+    const sizeBefore = this.#sizes.get(id) ?? 0;
+    this.#liveBytes -= sizeBefore;
+    if (before !== undefined && isOwed(before)) this.#owedBytes -= sizeBefore;
     this.#entries.delete(id); // A new place is at the end: the order of forgetting.
     this.#sizes.delete(id);
     if (entry !== null) {
-      const size = entry.state === 'accepted' ? entry.request.bytes : Buffer.byteLength(entry.result);
+      const size =
+        (entry.state === 'accepted' ? entry.request.bytes : Buffer.byteLength(entry.result)) +
+        entryOverheadBytes;
       this.#entries.set(id, entry);
-      this.#sizes.set(id, size + entryOverheadBytes);
-      this.#liveBytes += size + entryOverheadBytes;
+      this.#sizes.set(id, size);
+      this.#liveBytes += size;
+      if (isOwed(entry)) this.#owedBytes += size;
     }
     this.#finished += Number(entry?.state === 'finished') - Number(before?.state === 'finished');
   }
@@ -213,6 +236,10 @@ export class Journal {
 
 /** Ids, moments, sampling options and checksums, generously. */
 const entryOverheadBytes = 512;
+
+function isOwed(entry: Entry): boolean {
+  return entry.state === 'accepted' || !entry.delivered;
+}
 
 /** The records that say of an entry all that is still true. */
 function recordsOf(id: string, entry: Entry): JournalRecord[] {

@@ -136,6 +136,33 @@ test('what a bound lets go is delivered and oldest; what is not delivered stays'
   assert.notEqual(journal.find('c'), null);
 });
 
+test('[SLMD-PRO-4] what is not over takes a quarter of the bound at most: then prompts are refused, until something is over', async (t) => {
+  const journal = await openJournal(t, journalOptions(temporaryDir(t), { bytes_max: 40_000 }));
+  const accepted: string[] = [];
+  const refused = await fill(journal, accepted);
+  assert.equal((refused as { code?: string }).code, 'storage_full');
+  assert.ok(accepted.length > 10 && accepted.length < 100, `${accepted.length} accepted`);
+  // An answer that is not delivered is owed still.
+  const [first = ''] = accepted;
+  await journal.finish(first, '{}', noRouting);
+  await journal.delivered(first);
+  await journal.accept(promptOf('again'));
+  await assert.rejects(journal.accept(promptOf('too many')), { code: 'storage_full' });
+});
+
+test('the log takes no more of the disk than its bound, whatever is answered and not delivered', async (t) => {
+  const [dir, bytes_max] = [temporaryDir(t), 1_048_576];
+  const journal = await openJournal(t, journalOptions(dir, { bytes_max }));
+  const owed: string[] = [];
+  await fill(journal, owed);
+  let largest = 0;
+  for (let attempt = 1; attempt <= 60; attempt++) {
+    await Promise.all(owed.map((id) => journal.started(id, attempt)));
+    largest = Math.max(largest, statSync(journalFile(dir)).size);
+  }
+  assert.ok(largest <= bytes_max, `${largest} bytes`);
+});
+
 test('an id is forgotten once its retention has passed', async (t) => {
   const options = journalOptions(temporaryDir(t), { retention_ms: 0 });
   const journal = await openJournal(t, options);
@@ -150,6 +177,19 @@ async function answer(journal: Journal, id: string): Promise<void> {
   await journal.accept(promptOf(id));
   await journal.finish(id, JSON.stringify({ id, text: 'x'.repeat(100) }), noRouting);
   await journal.delivered(id);
+}
+
+/** Accepts prompts until one is refused; returns why. */
+async function fill(journal: Journal, accepted: string[]): Promise<unknown> {
+  for (;;) {
+    const id = `fill-${accepted.length}`;
+    try {
+      await journal.accept(promptOf(id));
+    } catch (error) {
+      return error;
+    }
+    accepted.push(id);
+  }
 }
 
 function randomStep(journal: Journal, id: string, random: () => number): Promise<void> {
