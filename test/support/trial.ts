@@ -30,6 +30,7 @@ export interface TrialOptions {
 }
 
 interface Parts {
+  journal_dir: string;
   broker: RunningBroker;
   proxy: FaultProxy;
   requester: TestRequester;
@@ -44,12 +45,13 @@ export class Trial {
   readonly proxy: FaultProxy;
   readonly requester: TestRequester;
   readonly ledger: Ledger;
+  readonly journal_dir: string;
   readonly #launch: (dies: Pick<DaemonOptions, 'dies_at'>) => DaemonProcess;
   #device: DaemonProcess | null = null;
 
   private constructor(
     stage: Stage,
-    { broker, proxy, requester, ledger }: Parts,
+    { broker, proxy, requester, ledger, journal_dir }: Parts,
     launch: (dies: Pick<DaemonOptions, 'dies_at'>) => DaemonProcess,
   ) {
     this.stage = stage;
@@ -57,6 +59,7 @@ export class Trial {
     this.proxy = proxy;
     this.requester = requester;
     this.ledger = ledger;
+    this.journal_dir = journal_dir;
     this.#launch = launch;
   }
 
@@ -75,7 +78,7 @@ export class Trial {
     const launch = naive
       ? () => startProgram([naiveDevice, proxy.url, String(version), device])
       : (dies: Pick<DaemonOptions, 'dies_at'>) => startDaemonProcess({ ...daemon, ...dies });
-    return new Trial(stage, { broker, proxy, requester, ledger }, launch);
+    return new Trial(stage, { broker, proxy, requester, ledger, journal_dir }, launch);
   }
 
   get device(): DaemonProcess {

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { readFileSync, statSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import type { Result } from '../../src/contract/result.ts';
+import { type BrokerKind, onEachBroker } from '../support/brokers.ts';
+import { journalFile } from '../support/journal.ts';
+import { startMosquitto } from '../support/mosquitto.ts';
+import { isResult, type Message, parsed } from '../support/requester.ts';
+import { Trial } from '../support/trial.ts';
+import { until } from '../support/wait.ts';
+
+const many = 2000;
+/** Mosquitto keeps so many for a client that is away, unless told otherwise, and drops the rest without a word. */
+const keptByDefault = 1000;
+const manyMs = 120_000;
+/** Room for all of them from one requester, so that what is missing is the broker's doing. */
+const roomy = {
+  limits: { queue_depth_max: 2 * many, queue_bytes_max: 16_777_216 },
+  journal: { results_kept_max: many + 1 },
+};
+
+describe('more than a device can take', { concurrency: true }, () => {
+  onEachBroker(`${many} prompts for a device that is away`, (kind) => {
+    test('[FAULT-8] [SLMD-RES-1] are all answered where the broker keeps them', async (t) => {
+      const broker = await unlimited(kind);
+      const trial = await Trial.open(t, kind, { settings: roomy, broker });
+      await away(trial);
+      await trial.send(many, 'echo');
+      trial.start();
+      await trial.ledger.answered(trial.ledger.ids, manyMs);
+      await trial.end();
+    });
+
+    // aedes drops nothing.
+    if (kind.name === 'aedes') return;
+    test('[FAULT-8] [SLMD-ID-2] are all answered when they are sent again, where the broker drops some', async (t) => {
+      const trial = await Trial.open(t, kind, { settings: roomy });
+      await away(trial);
+      const requests = Array.from({ length: many }, () => trial.ledger.request('echo'));
+      await Promise.all(requests.map((request) => trial.requester.send(request)));
+      trial.start();
+      await trial.ledger.answered(trial.ledger.ids.slice(0, keptByDefault), manyMs);
+      const missing = new Set(trial.ledger.unanswered());
+      assert.ok(missing.size > many / 4, `${missing.size} are missing`);
+      await Promise.all(requests.filter(({ id }) => missing.has(id)).map((one) => trial.requester.send(one)));
+      await trial.ledger.answered(trial.ledger.ids, manyMs);
+      await trial.end();
+    });
+  });
+
+  onEachBroker('a burst that no queue has room for', (kind) => {
+    const burst = 500;
+    const padding = 'x'.repeat(65_536);
+    const settings = { limits: { queue_depth_max: 8 }, journal: { bytes_max: 16_777_216 } };
+
+    test('[FAULT-9] [SLMD-ERR-2] [SLMD-RES-1] is refused prompt by prompt, none in silence, in bounded memory and on a bounded disk', async (t) => {
+      const trial = await Trial.open(t, kind, { settings });
+      const { requester, ledger } = trial;
+      const device = trial.start();
+      await requester.ready();
+      const [busy = ''] = await trial.send(1, 'slow 100000');
+      await requester.event(busy, 'started');
+      const before = residentBytes(device.pid);
+      const ids = await trial.send(burst, `echo ${padding}`);
+      const refused = (message: Message) =>
+        isResult(message) && parsed<Result>(message).error?.code === 'queue_full';
+      await requester.heard.atLeast(burst - 8, refused, 'the surplus is refused');
+      const grown = residentBytes(device.pid) - before;
+      assert.ok(grown < bytesMax, `${grown} bytes more for ${burst * padding.length} bytes of prompts`);
+      assert.ok(statSync(journalFile(trial.journal_dir)).size < 2_000_000);
+      await requester.cancel(busy);
+      const admitted = ids.filter((id) => ledger.results(id).length === 0);
+      assert.ok(admitted.length <= 8);
+      await ledger.answered([busy, ...admitted]);
+      await device.kill('SIGTERM');
+      const { lost, conflicting } = await ledger.verdict();
+      assert.deepEqual({ lost, conflicting }, { lost: [], conflicting: [] });
+    });
+
+    test('[FAULT-9] [SLMD-ID-3] a refusal that did not come through goes with its connection, and is said once on the next', async (t) => {
+      const trial = await Trial.open(t, kind);
+      const { requester, proxy } = trial;
+      trial.start();
+      await requester.ready();
+      let published = 0;
+      const count = ({ topic }: { topic: string | null }) => Number(topic?.endsWith('/result/again'));
+      const cuts = 4;
+      for (let cut = 0; cut < cuts; cut++) {
+        const since = requester.heard.mark;
+        const lost = Promise.withResolvers<void>();
+        proxy.watch(({ from, packet, topic }) => {
+          if (from !== 'device' || packet.cmd !== 'publish' || count({ topic }) === 0) return undefined;
+          lost.resolve();
+          return 'drop';
+        });
+        if (cut === 0) await requester.send({ id: 'again', prompt: 'hi', tempature: 1 });
+        await lost.promise;
+        if (cut === cuts - 1)
+          proxy.watch(({ from, packet, topic }) => {
+            if (from === 'device' && packet.cmd === 'publish') published += count({ topic });
+            return undefined;
+          });
+        proxy.cut();
+        await requester.ready({ since });
+      }
+      assert.equal((await requester.result('again')).error?.code, 'unknown_field');
+      // What was sent before this is answered before it.
+      assert.equal((await requester.ask('echo hello')).text, 'hello');
+      assert.equal(published, 1);
+      assert.equal(await trial.device.kill('SIGTERM'), 0);
+    });
+  });
+});
+
+/** A third of what a burst holds, and more than a heap varies by. */
+const bytesMax = 100_000_000;
+
+async function unlimited(kind: BrokerKind) {
+  return kind.name === 'aedes' ? kind.start() : startMosquitto({ config: 'max_queued_messages 0' });
+}
+
+/** The broker knows the device, and it is not there. */
+async function away(trial: Trial): Promise<void> {
+  const device = trial.start();
+  await trial.requester.ready();
+  await device.kill('SIGTERM');
+  await until(() => device.child.exitCode === 0 || undefined, 'it is away');
+}
+
+function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
