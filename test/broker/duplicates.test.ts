@@ -9,7 +9,7 @@ import { inTime } from '../support/wait.ts';
 const noticedMs = 5000;
 
 onEachBroker('two devices with one name', (kind) => {
-  test('[SLMD-DUP-1] [SLMD-DUP-2] both notice, neither fights, and no prompt is lost when one is stopped', async (t) => {
+  test('[FAULT-14] [SLMD-DUP-1] [SLMD-DUP-2] both notice, neither fights, and no prompt is lost when one is stopped', async (t) => {
     const stage = new Stage(t);
     const broker = stage.add(await kind.start());
     const requester = await stage.requester({ url: broker.url, version: kind.version });

@@ -9,7 +9,7 @@ function withCode(code: string | number, message = 'text'): Error {
   return Object.assign(new Error(message), { code });
 }
 
-test('each error of a socket, of TLS and of a CONNACK has its trouble', () => {
+test('[FAULT-12] each error of a socket, of TLS and of a CONNACK has its trouble', () => {
   const codes: Record<string, (string | number)[]> = {
     dns: ['ENOTFOUND', 'EAI_AGAIN'],
     refused: ['ECONNREFUSED'],
