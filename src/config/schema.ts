@@ -179,7 +179,7 @@ export const configSchema = z.strictObject({
       .int()
       .min(1_048_576)
       .default(67_108_864)
-      .describe('What the journal may take of the disk; a quarter of it is remembered, the rest is history.'),
+      .describe('What the journal may take of the disk; a fifth of it is remembered, the rest is history.'),
   }),
   limits: section({
     payload_bytes_max: z

@@ -38,8 +38,8 @@ export interface JournalOptions {
   /** Results remembered at most; the oldest delivered ones go first. */
   finished_max: number;
   /**
-   * What the log may take on disk, history included. Where the entries take a quarter of it, old results
-   * are forgotten; where those that are not over do, prompts are refused.
+   * What the log may take on disk, with its history and a fresh one beside it. Where the entries take a fifth
+   * of it, old results are forgotten; where those that are not over do, prompts are refused.
    */
   bytes_max: number;
   retry: BackoffBounds;
@@ -162,9 +162,9 @@ export class Journal {
     return swept;
   }
 
-  /** A log is written anew where three quarters are history: it then takes four times its entries. */
+  /** A log that is written anew has grown to four times its entries, and the fresh one is there beside it. */
   get #liveBytesMax(): number {
-    return this.#options.bytes_max / historyFactor;
+    return this.#options.bytes_max / (historyFactor + 1);
   }
 
   get #path(): string {

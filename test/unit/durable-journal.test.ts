@@ -136,7 +136,7 @@ test('what a bound lets go is delivered and oldest; what is not delivered stays'
   assert.notEqual(journal.find('c'), null);
 });
 
-test('[SLMD-PRO-4] what is not over takes a quarter of the bound at most: then prompts are refused, until something is over', async (t) => {
+test('[SLMD-PRO-4] what is not over takes a fifth of the bound at most: then prompts are refused, until something is over', async (t) => {
   const journal = await openJournal(t, journalOptions(temporaryDir(t), { bytes_max: 40_000 }));
   const accepted: string[] = [];
   const refused = await fill(journal, accepted);
