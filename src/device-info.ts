@@ -35,6 +35,7 @@ export function infoOf({ config, boot, board, engine }: InfoSources): Omit<Info,
     board,
     engine: engine === null ? null : { ...engine.engine, load_ms: Math.round(engine.load_ms) },
     model: engine?.model ?? null,
+    bench: engine?.bench ?? null,
     limits: {
       payload_bytes_max: limits.payload_bytes_max,
       queue_depth_max: limits.queue_depth_max,

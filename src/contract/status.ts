@@ -50,6 +50,8 @@ export interface Info {
   /** Null until the engine is ready, as `model` is. */
   engine: (ComputeInfo & { load_ms: number }) | null;
   model: ModelInfo | null;
+  /** As measured when the model was loaded; null until then. */
+  bench: Pace | null;
   limits: {
     payload_bytes_max: number;
     queue_depth_max: number;
@@ -73,6 +75,13 @@ export interface ComputeInfo {
   chosen_by: string;
   /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
   accuracy_level: number | null;
+}
+
+/** Of a model alone on its board, with a short context. */
+export interface Pace {
+  /** Null where measuring it would have taken long. */
+  prefill_tokens_per_second: number | null;
+  decode_tokens_per_second: number;
 }
 
 export interface ModelInfo {

@@ -1,6 +1,6 @@
 import { Grammars } from '../grammar/grammars.ts';
 import { vocabularyOf } from '../grammar/vocabulary.ts';
-import type { EngineInfo, EngineOptions, Trust } from '../ipc/messages.ts';
+import type { EngineInfo, EngineOptions, Pace, Trust } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
@@ -9,6 +9,7 @@ import type { Decoder } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedDecoder, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
+import { measurePace } from './pace.ts';
 import { PrefixCache } from './prefix-cache.ts';
 
 /** A loaded model that answers requests, one at a time. */
@@ -36,8 +37,10 @@ export async function openEngine(
   const runtime = openRuntime(options.backend);
   const opened = await open(runtime, directory, options.threads, contextLength);
   const { decoder } = opened;
+  let bench: Pace;
   try {
     await checkFirstRun(decoder, directory);
+    bench = await measurePace(decoder);
   } catch (thrown) {
     await decoder.dispose();
     throw thrown;
@@ -59,6 +62,7 @@ export async function openEngine(
       directory,
       contextLength,
       describeRuntime(runtime, opened, directory.manifest),
+      bench,
       monotonicMs() - started,
     ),
     generate: (request, events = {}, signal = new AbortController().signal) =>
@@ -129,6 +133,7 @@ function describe(
   { manifest, sha256 }: ModelDirectory,
   contextLength: number,
   engine: EngineInfo['engine'],
+  bench: Pace,
   loadMs: number,
 ): EngineInfo {
   return {
@@ -141,6 +146,7 @@ function describe(
       parameters: manifest.parameters,
       verification: manifest.verification ?? null,
     },
+    bench,
     load_ms: loadMs,
   };
 }

@@ -34,6 +34,10 @@ const schema = z.discriminatedUnion('type', [
           })
           .nullable(),
       }),
+      bench: z.object({
+        prefill_tokens_per_second: z.number().nullable(),
+        decode_tokens_per_second: z.number(),
+      }),
       load_ms: ms,
     }),
   }),

@@ -7,9 +7,9 @@
  */
 
 import type { ChatMessage, ResponseFormat, SamplingOptions } from '../contract/prompt.ts';
-import type { ComputeInfo, ModelInfo } from '../contract/status.ts';
+import type { ComputeInfo, ModelInfo, Pace } from '../contract/status.ts';
 
-export type { ChatMessage, ResponseFormat, SamplingOptions };
+export type { ChatMessage, Pace, ResponseFormat, SamplingOptions };
 
 /** daemon → engine */
 export type ToEngine = LoadMessage | GenerateMessage | CancelMessage;
@@ -83,6 +83,7 @@ export interface CancelMessage {
 export interface EngineInfo {
   engine: ComputeInfo;
   model: ModelInfo;
+  bench: Pace;
   load_ms: number;
 }
 

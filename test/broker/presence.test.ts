@@ -29,6 +29,7 @@ onEachBroker('a device says what it is', (kind) => {
     assert.deepEqual([info.device, info.protocol], ['kitchen', kind.spoken]);
     assert.match(info.version, /^\d+\.\d+\.\d+/);
     assert.deepEqual(info.model, fakeModel);
+    assert.deepEqual(info.bench, { prefill_tokens_per_second: 1000, decode_tokens_per_second: 100 });
     assert.deepEqual(info.engine, {
       name: 'fake',
       version: '1',

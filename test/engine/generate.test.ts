@@ -251,3 +251,18 @@ describe('an engine', () => {
     assert.equal((await engine.generate(ask('Hello'))).text, before.text);
   });
 });
+
+test('an engine says at load how fast its model is, and has nothing in its cache after that', async () => {
+  const engine = await openEngine(dir, engineOptions);
+  const { prefill_tokens_per_second, decode_tokens_per_second } = engine.info.bench;
+  assert.ok(decode_tokens_per_second > 0 && (prefill_tokens_per_second ?? 0) > decode_tokens_per_second);
+  assert.equal((await engine.generate(ask('\0'.repeat(80)))).usage.cached_tokens, 0);
+  await engine.close();
+});
+
+test('an engine with little context is measured within it', async () => {
+  const engine = await openEngine(dir, { ...engineOptions, context_length_max: 16 });
+  assert.equal(engine.info.bench.prefill_tokens_per_second, null);
+  assert.ok(engine.info.bench.decode_tokens_per_second > 0);
+  await engine.close();
+});

@@ -116,7 +116,8 @@ function ready({ threads }: EngineOptions, how: string): FromEngine {
     accuracy_level: 4,
   };
   const model = how.startsWith('model-') ? { ...fakeModel, id: how } : fakeModel;
-  return { type: 'ready', info: { engine, model, load_ms: 1.5 } };
+  const bench = { prefill_tokens_per_second: 1000, decode_tokens_per_second: 100 };
+  return { type: 'ready', info: { engine, model, bench, load_ms: 1.5 } };
 }
 
 async function generate(message: GenerateMessage): Promise<void> {

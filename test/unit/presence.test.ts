@@ -15,6 +15,7 @@ function presenceOf() {
     board: { model: null, arch: 'x64', cpu: null, cpu_features: [], cores: 1, memory_bytes: 1, profile: 'p' },
     engine: null,
     model: null,
+    bench: null,
     limits: { payload_bytes_max: 1, queue_depth_max: 1, queue_bytes_max: 1, deadline_default_ms: null },
     features: [],
   };
