@@ -29,7 +29,7 @@ export function overloadTable(report: OverloadReport): string {
   return [
     `overload  seed ${seed} · ${seconds} s · serves ${service_rate.toFixed(0)}/s · is offered ${offered_rate.toFixed(0)}/s`,
     `${prompts} prompts: ${ends.join(', ')} · without a result ${report.without_result}`,
-    `admitted: p50 ${report.admitted_p50_ms.toFixed(0)} ms, p95 ${report.admitted_p95_ms.toFixed(0)} ms, deadline ${report.deadline_ms} ms`,
+    `admitted: p50 ${report.admitted_p50_ms.toFixed(0)} ms, p95 ${report.admitted_p95_ms.toFixed(0)} ms, deadline ${report.deadline_ms} ms, from the device's receipt · heard after, of all: p95 ${report.heard_p95_ms.toFixed(0)} ms`,
     '',
     boundsTable(boundedness(samples)),
   ].join('\n');
