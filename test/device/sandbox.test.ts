@@ -8,13 +8,16 @@ import { after, before, describe, test } from 'node:test';
 import { packageRoot } from '../../src/lib/package-root.ts';
 import { leash } from '../support/leash.ts';
 import { mosquittoMissing, startMosquitto } from '../support/mosquitto.ts';
+import { socatMissing, startNotifySocket } from '../support/notify-socket.ts';
 import { sandboxed, sandboxMissing } from '../support/sandbox.ts';
 import { Stage } from '../support/stage.ts';
 
 const root = packageRoot();
 const main = join(root, 'src', 'main.ts');
 
-describe('in the sandbox of slmd.service', { skip: sandboxMissing() || mosquittoMissing() }, () => {
+describe('in the sandbox of slmd.service', {
+  skip: sandboxMissing() || mosquittoMissing() || socatMissing(),
+}, () => {
   let wrapper: string[];
   let state: string;
   before(() => {
@@ -46,7 +49,7 @@ describe('in the sandbox of slmd.service', { skip: sandboxMissing() || mosquitto
     assert.equal(attempt(tried("readdirSync('/root').length + readdirSync('/home').length")), '0');
   });
 
-  test('the daemon takes its password from a credential, loads the shipped model and answers', async (t) => {
+  test('the daemon takes its password from a credential, loads the shipped model, reports it and answers', async (t) => {
     const stage = new Stage(t);
     const passwords = { kitchen: 'secret', tester: 'tester' };
     const broker = stage.add(await startMosquitto({ passwords }));
@@ -55,6 +58,7 @@ describe('in the sandbox of slmd.service', { skip: sandboxMissing() || mosquitto
     const credentials = join(state, 'credentials');
     mkdirSync(credentials, { recursive: true });
     writeFileSync(join(credentials, 'slmd_mqtt-password'), 'secret\n');
+    const manager = stage.add(await startNotifySocket(join(state, 'notify')));
     const daemon = stage.add(
       startSandboxed([...wrapper, process.execPath, main, 'run'], {
         PATH: process.env.PATH,
@@ -62,9 +66,12 @@ describe('in the sandbox of slmd.service', { skip: sandboxMissing() || mosquitto
         SLMD_MQTT_URL: broker.url,
         STATE_DIRECTORY: join(state, 'journal'),
         CREDENTIALS_DIRECTORY: credentials,
+        NOTIFY_SOCKET: join(state, 'notify'),
       }),
     );
     await Promise.race([requester.ready(), daemon.ended]);
+    await manager.lines.find((line) => line === 'READY=1', 'systemd is told');
+    assert.equal((await requester.info()).engine?.backend, 'native');
     const result = await requester.ask('turn on the kitchen light');
     assert.equal(result.text, '{"action":"turn_on","target":"light","room":"kitchen"}');
   });
