@@ -22,6 +22,17 @@ test('a package that is built twice is the same, byte for byte', () => {
   assert.equal(first, again);
 });
 
+// A checker of Debian's own packages brings a hundred others, and is not installed for this.
+const unchecked =
+  spawnSync('lintian', ['--version']).error === undefined ? false : 'lintian is not installed';
+
+test('lintian finds nothing that the package does not explain', { skip: unchecked }, () => {
+  // What it takes for malformed is zstd, which dpkg has long read; releases are compressed with xz.
+  const args = ['--allow-root', '--suppress-tags', 'malformed-deb-archive', '--fail-on', 'error,warning'];
+  const { status, stdout } = spawnSync('lintian', [...args, testPackage(olderVersion)], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
 /** Emulation shows what is computed, and nothing of how fast a board is. */
 describe('the programs of the package for arm64, emulated', () => {
   let unpacked: string;
