@@ -44,7 +44,10 @@ export function installTree(architecture: Architecture): string {
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex');
   const dir = join(cacheDirectory(), 'tree', `${architecture}-${lock.slice(0, 16)}`);
-  if (existsSync(dir)) return join(dir, 'node_modules');
+  const whole = () => existsSync(join(dir, 'node_modules', nodePackage(architecture), 'bin', 'node'));
+  if (whole()) return join(dir, 'node_modules');
+  // Whoever clears the cache may have left a part of it.
+  rmSync(dir, { recursive: true, force: true });
   const making = `${dir}.${process.pid}`;
   mkdirSync(making, { recursive: true });
   try {
@@ -55,6 +58,7 @@ export function installTree(architecture: Architecture): string {
     const { status } = spawnSync('npm', args, { cwd: making, stdio: ['ignore', 'ignore', 'inherit'] });
     if (status !== 0) throw new Error(`npm ci for ${architecture} ended with ${status}`);
     if (!existsSync(dir)) renameSync(making, dir);
+    if (!whole()) throw new Error(`npm ci for ${architecture} has left Node out`);
   } finally {
     rmSync(making, { recursive: true, force: true });
   }
