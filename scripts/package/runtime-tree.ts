@@ -100,6 +100,9 @@ export function isNeeded(path: string, architecture: Architecture): boolean {
     );
   if (path.startsWith('onnxruntime-common/')) return !path.startsWith('onnxruntime-common/lib/');
   if (path.startsWith('koffi/'))
-    return /\.(js|cjs|json|txt)$/.test(path) && !/^koffi\/(doc|lib|vendor)\/|CMakeLists|cnoke|trampolines/.test(path);
+    return (
+      /\.(js|cjs|json|txt)$/.test(path) &&
+      !/^koffi\/(doc|lib|vendor)\/|CMakeLists|cnoke|trampolines/.test(path)
+    );
   return !path.includes('/musl_');
 }
