@@ -36,11 +36,16 @@ export async function chooseCompute(
   threads: number,
   cpuRoot?: string,
 ): Promise<Choice> {
-  let choice = computeByRule(threads);
-  const tries = candidates(choice.compute.threads);
-  if (threads === 0 && tries.length > 1)
-    choice = { compute: fastest(await measure(library, shape, tries)).compute, chosenBy: 'probe' };
+  const choice = await chooseThreading(library, shape, threads);
   if (hasByteProducts(cpuRoot) || countAccuracyLevel(readFileSync(graphPath), 4) === 0) return choice;
   const levels = [4, 0].map((accuracyLevel) => ({ ...choice.compute, accuracyLevel }));
   return { ...choice, compute: fastest(await measure(library, shape, levels)).compute };
+}
+
+/** By a short measurement where nobody said how many threads; the graph computes as it is. */
+export async function chooseThreading(library: Library, shape: ModelShape, threads: number): Promise<Choice> {
+  const choice = computeByRule(threads);
+  const tries = candidates(choice.compute.threads);
+  if (threads !== 0 || tries.length < 2) return choice;
+  return { compute: fastest(await measure(library, shape, tries)).compute, chosenBy: 'probe' };
 }

@@ -7,8 +7,8 @@ import { assertRewind, assertRoom, type Decoder } from './decoder.ts';
 import { type CacheEntry, readInterface } from './graph-interface.ts';
 import { type Compute, sessionOptions, severityFatal } from './session-options.ts';
 
-type Runtime = typeof import('onnxruntime-node');
-type TensorMap = Record<string, Tensor>;
+export type NodeRuntime = typeof import('onnxruntime-node');
+export type TensorMap = Record<string, Tensor>;
 
 /** @throws whatever ONNX Runtime says of a graph it cannot run, or what the interface lacks */
 export async function openNodeDecoder(
@@ -30,11 +30,11 @@ export function nodeRuntimeVersion(): string {
   return loadRuntime().env.versions.node ?? 'unknown';
 }
 
-let loaded: Runtime | undefined;
+let loaded: NodeRuntime | undefined;
 
-function loadRuntime(): Runtime {
+export function loadRuntime(): NodeRuntime {
   if (loaded !== undefined) return loaded;
-  loaded = createRequire(import.meta.url)('onnxruntime-node') as Runtime;
+  loaded = createRequire(import.meta.url)('onnxruntime-node') as NodeRuntime;
   loaded.env.logLevel = 'fatal';
   return loaded;
 }
@@ -48,13 +48,13 @@ function loadRuntime(): Runtime {
 class GrowingDecoder implements Decoder {
   readonly contextLength: number;
   readonly vocabularySize: number;
-  readonly #runtime: Runtime;
+  readonly #runtime: NodeRuntime;
   readonly #session: InferenceSession;
   readonly #entries: readonly CacheEntry[];
   #past: TensorMap;
   #length = 0;
 
-  constructor(runtime: Runtime, session: InferenceSession, contextLength: number) {
+  constructor(runtime: NodeRuntime, session: InferenceSession, contextLength: number) {
     const { cache, vocabularySize } = readInterface(session.inputMetadata, session.outputMetadata);
     this.contextLength = contextLength;
     this.vocabularySize = vocabularySize;
@@ -131,7 +131,7 @@ class GrowingDecoder implements Decoder {
  * Gives a tensor's memory back now. Left to the garbage collector, a few generations of the cache are
  * alive at a time: 100 to 200 MB more for a 135 M model at 1000 to 2000 tokens.
  */
-function release(tensor: Tensor): void {
+export function release(tensor: Tensor): void {
   (tensor.data as Float32Array<ArrayBuffer>).buffer.transfer(0);
   tensor.dispose();
 }

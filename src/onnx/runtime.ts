@@ -1,9 +1,13 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
-import { type Choice, chooseCompute, computeByRule } from './choose-compute.ts';
+import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
 import type { Decoder } from './decoder.ts';
 import { type Library, NativeUnavailableError, openLibrary } from './ffi/index.ts';
+import { ForeignDecoder } from './foreign-decoder.ts';
+import type { ForeignInterface } from './foreign-interface.ts';
+import { openForeignNative } from './foreign-native.ts';
+import { openForeignNode } from './foreign-node.ts';
 import { openNativeDecoder } from './native-decoder.ts';
 import { nodeRuntimeVersion, openNodeDecoder } from './node-decoder.ts';
 import type { ModelShape } from './probe.ts';
@@ -17,6 +21,8 @@ export interface DecoderOptions {
   contextLength: number;
   /** What to measure with, where something is left to choose; without it nothing is measured. */
   shape?: ModelShape;
+  /** Of a graph that others exported; without it the graph has the interface of `src/model/README.md`. */
+  foreign?: ForeignInterface;
 }
 
 export type OpenedDecoder = Choice & { decoder: Decoder };
@@ -29,7 +35,7 @@ export interface Runtime {
   /** Why it is not the native one, where that was wanted; else null. */
   readonly fallbackReason: string | null;
   /**
-   * Opens a graph with the interface that `src/model/README.md` describes.
+   * Opens a graph with the interface that `src/model/README.md` describes, or with one that was found in it.
    *
    * @throws whatever ONNX Runtime says of a graph it cannot run, or what the interface lacks
    */
@@ -62,7 +68,13 @@ function nativeRuntime(library: Library): Runtime {
     version: library.version,
     backend: 'native',
     fallbackReason: null,
-    async openDecoder(graphPath, { threads, contextLength, shape }) {
+    async openDecoder(graphPath, { threads, contextLength, shape, foreign }) {
+      if (foreign !== undefined) {
+        const choice =
+          shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
+        const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
+        return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+      }
       const choice =
         shape === undefined
           ? computeByRule(threads)
@@ -81,8 +93,12 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
     version: nodeRuntimeVersion(),
     backend: 'node',
     fallbackReason,
-    async openDecoder(graphPath, { threads, contextLength }) {
+    async openDecoder(graphPath, { threads, contextLength, foreign }) {
       const choice = computeByRule(threads);
+      if (foreign !== undefined) {
+        const session = await openForeignNode(graphPath, foreign, choice.compute);
+        return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+      }
       return { ...choice, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
     },
   };

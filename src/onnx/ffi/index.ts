@@ -6,4 +6,4 @@ export { type Library, type LibraryOptions, openLibrary } from './library.ts';
 export type { RunOptions, SessionOptions } from './options.ts';
 export type { Plan } from './plan.ts';
 export { NativeSession } from './session.ts';
-export { NativeValue } from './value.ts';
+export { NativeValue, OutputValue } from './value.ts';

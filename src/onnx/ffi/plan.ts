@@ -1,7 +1,7 @@
 import type { Pointer } from './api.ts';
 import type { RunOptions } from './options.ts';
 import type { NativeSession } from './session.ts';
-import type { NativeValue } from './value.ts';
+import type { NativeValue, OutputValue } from './value.ts';
 
 /**
  * Inputs and outputs of a session by their addresses, laid out as a run wants them.
@@ -21,7 +21,7 @@ export class Plan {
   readonly #session: NativeSession;
   readonly #inputPlaces: ReadonlyMap<string, number>;
   readonly #outputPlaces: ReadonlyMap<string, number>;
-  readonly #boundInputs: (NativeValue | undefined)[] = [];
+  readonly #boundInputs: (NativeValue | OutputValue | undefined)[] = [];
   readonly #boundOutputs: (NativeValue | undefined)[] = [];
 
   constructor(session: NativeSession, inputs: readonly string[], outputs: readonly string[]) {
@@ -35,7 +35,7 @@ export class Plan {
   }
 
   /** @throws {RangeError} for a name that the plan does not have */
-  bindInput(name: string, value: NativeValue): void {
+  bindInput(name: string, value: NativeValue | OutputValue): void {
     const place = placeOf(this.#inputPlaces, name);
     this.#boundInputs[place] = value;
     this.inputs[place] = value.pointer;

@@ -61,23 +61,52 @@ export interface TensorParts {
   dims: number[];
 }
 
-/** Copies what ONNX Runtime allocated, and releases it, whatever happens. */
-export function takeOutput(library: Library, pointer: Pointer): TensorParts {
-  const { api, koffi } = library;
-  try {
+/** A tensor that ONNX Runtime allocated: it may be fed to a later run as it is, and is released once. */
+export class OutputValue {
+  /** 0n after `release`. */
+  pointer: Pointer;
+  readonly #library: Library;
+
+  constructor(library: Library, pointer: Pointer) {
+    this.#library = library;
+    this.pointer = pointer;
+  }
+
+  /**
+   * Its own memory, valid until `release`.
+   *
+   * @throws {TypeError} for what is no tensor of plain memory
+   */
+  view(): TensorParts {
+    const { api, koffi } = this.#library;
     const isTensor = new Int32Array(1);
-    check(library, api.IsTensor(pointer, isTensor));
+    check(this.#library, api.IsTensor(this.pointer, isTensor));
     if (isTensor[0] === 0) throw new TypeError('an output is not a tensor');
-    const { type, dims } = typeAndShape(library, pointer);
+    const { type, dims } = typeAndShape(this.#library, this.pointer);
     const length = dims.reduce((product, dim) => product * dim, 1);
     // Before the memory is read: strings are not where their tensor is.
     const bytes = length * bytesPerElement(type);
     if (bytes === 0) return { type, data: arrayOf(type, new ArrayBuffer(0)), dims };
     const out = new BigUint64Array(1);
-    check(library, api.GetTensorMutableData(pointer, out));
-    return { type, data: arrayOf(type, koffi.view(out[0], bytes).slice(0)), dims };
+    check(this.#library, api.GetTensorMutableData(this.pointer, out));
+    return { type, data: arrayOf(type, koffi.view(out[0], bytes)), dims };
+  }
+
+  release(): void {
+    if (this.pointer === 0n) return;
+    this.#library.api.ReleaseValue(this.pointer);
+    this.pointer = 0n;
+  }
+}
+
+/** Copies what ONNX Runtime allocated, and releases it, whatever happens. */
+export function takeOutput(library: Library, pointer: Pointer): TensorParts {
+  const value = new OutputValue(library, pointer);
+  try {
+    const { type, data, dims } = value.view();
+    return { type, data: data.slice(), dims };
   } finally {
-    api.ReleaseValue(pointer);
+    value.release();
   }
 }
 

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import type { BuildOptions } from '../../src/builder/build-model.ts';
+import type { Decoder } from '../../src/onnx/decoder.ts';
+import { readForeignInterface } from '../../src/onnx/foreign-interface.ts';
+import { readGraphFile } from '../../src/onnx/graph-file.ts';
+import { type BackendName, openRuntime } from '../../src/onnx/runtime.ts';
+import { tinyVariants } from '../golden/tiny-variants.ts';
+import type { ForeignForm } from '../support/foreign-graph.ts';
+import { writeTransformersJsModel } from '../support/foreign-model.ts';
+import { argmax, largestDifference } from '../support/onnx-runner.ts';
+import type { TinyCheckpointOptions } from '../support/tiny-checkpoint.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+
+const parent = mkdtempSync(join(tmpdir(), 'slmd-foreign-'));
+after(() => rmSync(parent, { recursive: true }));
+
+const prompt = Array.from({ length: 24 }, (_, i) => (i * 53 + 7) % 256);
+const answerTokens = 12;
+/** Float32 sums in another order differ by this much at most, at logits up to 15. */
+const float32Tolerance = 1e-4;
+
+let made = 0;
+
+async function write(
+  form: Partial<ForeignForm>,
+  checkpoint: TinyCheckpointOptions = {},
+  build: BuildOptions = {},
+): Promise<string> {
+  const dir = join(parent, String(made++));
+  await writeTransformersJsModel(dir, { checkpoint, build, form });
+  return join(dir, 'onnx/model.onnx');
+}
+
+async function open(backend: BackendName, path: string): Promise<Decoder> {
+  const foreign = readForeignInterface(readGraphFile(path));
+  const opened = await openRuntime(backend).openDecoder(path, { threads: 1, contextLength: 64, foreign });
+  return opened.decoder;
+}
+
+/** The product's own build of the same checkpoint. */
+async function openOwn(checkpoint: TinyCheckpointOptions, build: BuildOptions): Promise<Decoder> {
+  const dir = await tinyModelDir({ checkpoint, build });
+  const options = { threads: 1, contextLength: 64 };
+  return (await openRuntime('native').openDecoder(join(dir, 'model.onnx'), options)).decoder;
+}
+
+interface Continued {
+  tokens: number[];
+  logits: Float32Array[];
+}
+
+/** Greedy tokens after the prompt, which is given in chunks; or those that another decoder chose, and what this one says. */
+async function continued(decoder: Decoder, chunk: number, chosen?: readonly number[]): Promise<Continued> {
+  const tokens: number[] = [];
+  const rows: Float32Array[] = [];
+  for (let start = decoder.length; start < prompt.length; start += chunk) {
+    const logits = await decoder.forward(prompt.slice(start, start + chunk));
+    if (start + chunk >= prompt.length) rows.push(logits.slice());
+  }
+  for (;;) {
+    tokens.push(argmax(rows.at(-1)!));
+    if (tokens.length === answerTokens) return { tokens, logits: rows };
+    const next = chosen?.[tokens.length - 1] ?? tokens.at(-1)!;
+    rows.push((await decoder.forward([next])).slice());
+  }
+}
+
+/** At once, in chunks, and after a rewind into the prompt, a foreign graph says what the product's own says. */
+async function assertContinues(
+  decoder: Decoder,
+  expected: Continued,
+  tolerance = float32Tolerance,
+): Promise<void> {
+  const exact = tolerance === float32Tolerance;
+  for (const [chunk, kept] of [
+    [24, 0],
+    [7, 0],
+    [5, 9],
+  ] as const) {
+    if (kept === 0) decoder.reset();
+    else decoder.rewind(kept);
+    const { tokens, logits } = await continued(decoder, chunk, exact ? undefined : expected.tokens);
+    for (const [i, row] of logits.entries()) {
+      const difference = largestDifference(row, expected.logits[i]!);
+      assert.ok(difference < tolerance, `token ${i} differs by ${difference}`);
+    }
+    if (exact) assert.deepEqual(tokens, expected.tokens);
+  }
+}
+
+/** Of a cache in half precision, at logits up to 15. */
+const halfTolerance = 0.1;
+
+const forms: Record<string, Partial<ForeignForm>> = {
+  'plain attention with positions': {},
+  'plain attention that counts positions itself': { positions: false },
+  'grouped attention with lengths by the mask': { attention: 'grouped', positions: false },
+  'ids, mask and positions of 32 bits': { idsType: 'int32' },
+  'keys and values in one tensor': { combined: true },
+  'logits for as many positions as are asked for': { logitsKept: true },
+  'weights in three files': { locations: ['model.onnx_data', 'model.onnx_data_1', 'model.onnx_data_2'] },
+};
+
+const halfForms: Record<string, Partial<ForeignForm>> = {
+  'a float16 cache': { cacheType: 'float16' },
+  'a float16 cache in one tensor, and float16 logits': {
+    cacheType: 'float16',
+    combined: true,
+    logitsType: 'float16',
+  },
+  'grouped attention with a float16 cache': { attention: 'grouped', positions: false, cacheType: 'float16' },
+};
+
+const float32: BuildOptions = { quantization: 'float32' };
+
+for (const backend of ['native', 'node'] as const)
+  describe(`a graph that others exported, on the ${backend} backend`, () => {
+    async function compare(
+      form: Partial<ForeignForm>,
+      checkpoint: TinyCheckpointOptions = {},
+      build = float32,
+      tolerance?: number,
+    ): Promise<void> {
+      const own = await openOwn(checkpoint, build);
+      const decoder = await open(backend, await write(form, checkpoint, build));
+      await assertContinues(decoder, await continued(own, 24), tolerance);
+      await Promise.all([own.dispose(), decoder.dispose()]);
+    }
+
+    for (const [name, form] of Object.entries(forms))
+      test(`with ${name} gives the tokens of the product's own build`, () => compare(form));
+
+    for (const [name, form] of Object.entries(halfForms))
+      test(`with ${name} is as near to the product's own build as half precision is`, () =>
+        compare(form, {}, float32, halfTolerance));
+
+    for (const [name, checkpoint] of Object.entries(tinyVariants))
+      for (const attention of ['plain', 'grouped'] as const)
+        test(`of the checkpoint "${name}" with ${attention} attention gives the tokens of the product's own build`, () =>
+          compare({ attention, positions: attention === 'plain' }, { ...checkpoint, dtype: 'F32' }));
+
+    for (const quantization of ['int4', 'int8'] as const)
+      for (const attention of ['plain', 'grouped'] as const)
+        test(`in ${quantization} with ${attention} attention gives the tokens of the product's own build`, () =>
+          // Rounding activations to int8 makes large differences of small ones; without it both are exact.
+          compare({ attention, positions: false }, {}, { quantization, accuracyLevel: 0 }));
+  });
