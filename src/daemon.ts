@@ -16,6 +16,7 @@ import { Admission } from './queue/admission.ts';
 import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
 import { ServiceReport } from './service-report.ts';
+import { supervisorOptions } from './supervisor/one-engine.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
 import { ModelChoice } from './supply/model-choice.ts';
 import type { Board, BoardIdentity } from './telemetry/board.ts';
@@ -140,20 +141,11 @@ export class Daemon {
   #makeSupervisor(entry: string): Supervisor {
     const { engine, generation } = this.#config;
     return new Supervisor(
-      {
+      supervisorOptions(engine, {
         entry,
         model: this.#models.source,
-        engine: {
-          backend: engine.backend,
-          threads: engine.threads,
-          prefill_chunk_tokens: engine.prefill_chunk_tokens,
-          context_length_max: engine.context_length_max,
-          max_tokens_default: generation.max_tokens,
-        },
-        stall_ms: engine.stall_ms,
-        load_max_ms: engine.load_max_ms,
-        restart: { min_ms: engine.restart_min_ms, max_ms: engine.restart_max_ms },
-      },
+        max_tokens_default: generation.max_tokens,
+      }),
       {
         ready: (info) => {
           this.#log.info(

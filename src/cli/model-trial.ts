@@ -1,7 +1,8 @@
 import type { Config } from '../config/schema.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { engineEntry } from '../lib/package-root.ts';
-import { Supervisor } from '../supervisor/supervisor.ts';
+import { supervisorOptions, withEngine } from '../supervisor/one-engine.ts';
+import type { Supervisor } from '../supervisor/supervisor.ts';
 import { type SmokePrompt, smokeFinding } from '../supply/smoke.ts';
 
 const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
@@ -18,31 +19,9 @@ export async function tryModel(
   prompts: readonly SmokePrompt[],
   entry = engineEntry(),
 ): Promise<void> {
-  const failed = Promise.withResolvers<never>();
-  failed.promise.catch(() => undefined);
-  const { threads, backend, prefill_chunk_tokens, context_length_max, stall_ms, load_max_ms } = config.engine;
-  const supervisor = new Supervisor(
-    {
-      entry,
-      model: { dir, trust: config.model.trust },
-      engine: { threads, backend, prefill_chunk_tokens, context_length_max, max_tokens_default: null },
-      stall_ms,
-      load_max_ms,
-      restart: { min_ms: config.engine.restart_min_ms, max_ms: config.engine.restart_max_ms },
-    },
-    {
-      ready: () => undefined,
-      down: (code, message) => failed.reject(new SlmdError(code, message)),
-      garbage: () => undefined,
-      said: () => undefined,
-    },
-  );
-  supervisor.start();
-  try {
-    await Promise.race([ask(supervisor, prompts), failed.promise]);
-  } finally {
-    await supervisor.stop();
-  }
+  const model = { dir, trust: config.model.trust };
+  const options = supervisorOptions(config.engine, { entry, model, max_tokens_default: null });
+  await withEngine(options, (supervisor) => ask(supervisor, prompts));
 }
 
 async function ask(supervisor: Supervisor, prompts: readonly SmokePrompt[]): Promise<void> {

@@ -1,7 +1,8 @@
 import type { Config } from '../config/schema.ts';
 import type { DoneMessage, EngineInfo, ModelSource } from '../ipc/messages.ts';
 import { SlmdError } from '../lib/errors.ts';
-import { Supervisor } from '../supervisor/supervisor.ts';
+import { supervisorOptions, withEngine } from '../supervisor/one-engine.ts';
+import type { Supervisor } from '../supervisor/supervisor.ts';
 
 /** What a loaded model reaches. */
 export interface EngineRun {
@@ -21,37 +22,9 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
  *
  * @throws SlmdError with the code and the line of what failed
  */
-export async function runEngine(config: Config, entry: string, model: ModelSource): Promise<EngineRun> {
-  const failed = Promise.withResolvers<never>();
-  failed.promise.catch(() => undefined);
-  const supervisor = new Supervisor(
-    {
-      entry,
-      model,
-      engine: {
-        backend: config.engine.backend,
-        threads: config.engine.threads,
-        prefill_chunk_tokens: config.engine.prefill_chunk_tokens,
-        context_length_max: config.engine.context_length_max,
-        max_tokens_default: answerTokens,
-      },
-      stall_ms: config.engine.stall_ms,
-      load_max_ms: config.engine.load_max_ms,
-      restart: { min_ms: config.engine.restart_min_ms, max_ms: config.engine.restart_max_ms },
-    },
-    {
-      ready: () => undefined,
-      down: (code, message) => failed.reject(new SlmdError(code, message)),
-      garbage: () => undefined,
-      said: () => undefined,
-    },
-  );
-  supervisor.start();
-  try {
-    return await Promise.race([measure(supervisor), failed.promise]);
-  } finally {
-    await supervisor.stop();
-  }
+export function runEngine(config: Config, entry: string, model: ModelSource): Promise<EngineRun> {
+  const wanted = { entry, model, max_tokens_default: answerTokens };
+  return withEngine(supervisorOptions(config.engine, wanted), measure);
 }
 
 async function measure(supervisor: Supervisor): Promise<EngineRun> {
