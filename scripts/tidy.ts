@@ -60,7 +60,7 @@ export const imports: Record<string, readonly string[]> = {
   ipc: ['contract'],
   journal: ['contract', 'lib'],
   lib: [],
-  model: ['ipc', 'lib'],
+  model: ['ipc', 'lib', 'onnx'],
   mqtt: ['contract', 'ipc', 'lib'],
   onnx: ['lib'],
   oracle: ['lib', 'model', 'onnx'],

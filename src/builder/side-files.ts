@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { messageOf } from '../lib/errors.ts';
+import { eosTokenIds } from '../model/eos-tokens.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { Tokenizer } from '../model/tokenizer.ts';
 import { BuildError } from './errors.ts';
@@ -56,9 +56,6 @@ export async function checkTokenizer(dir: string): Promise<void> {
   }
 }
 
-const tokenId = z.number().int().nonnegative();
-const eosSchema = z.object({ eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish() });
-
 /**
  * The tokens that end an answer. `generation_config.json` has the last word; base models name theirs
  * in `config.json` only. None is possible: the answer then ends at its length.
@@ -69,14 +66,13 @@ export async function readEosTokenIds(dir: string): Promise<number[]> {
   for (const name of ['generation_config.json', 'config.json']) {
     const content = await readIfPresent(join(dir, name));
     if (content === undefined) continue;
-    const parsed = eosSchema.safeParse(parseJson(content));
-    if (!parsed.success) {
+    const ids = eosTokenIds(parseJson(content));
+    if (ids === null) {
       throw new BuildError(
         'checkpoint_invalid',
         `${name}: eos_token_id is neither a token id nor a list of them`,
       );
     }
-    const ids = [parsed.data.eos_token_id ?? []].flat();
     if (ids.length > 0) return ids;
   }
   return [];

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { version } from '../lib/version.ts';
+import type { Layout } from '../model/layout.ts';
 import { inspectModel } from '../supply/inspect.ts';
-import type { Layout } from '../supply/layout.ts';
 import { type Pulled, pull } from '../supply/pull.ts';
 import { parseRepo } from '../supply/repo.ts';
 import type { ModelStore } from '../supply/store.ts';

@@ -88,6 +88,8 @@ export interface ModelInfo {
   id: string;
   /** SHA-256 over the manifest, lower-case hex: it names every file of the model by its own hash. */
   sha256: string;
+  /** How its files are laid out: slmd's own way, that of transformers.js (`onnx`), or of onnxruntime-genai. */
+  layout: 'slmd' | 'onnx' | 'genai';
   quantization: string;
   /** Tokens of prompt plus completion. */
   context_length: number;

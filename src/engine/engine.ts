@@ -85,6 +85,7 @@ async function open(
       threads,
       contextLength,
       shape: shapeOf(directory.manifest),
+      ...(directory.foreign && { foreign: directory.foreign }),
     });
   } catch (thrown) {
     throw unusable(directory, messageOf(thrown));
@@ -141,6 +142,7 @@ function describe(
     model: {
       id: manifest.id,
       sha256,
+      layout: manifest.layout ?? 'slmd',
       quantization: quantizationName(manifest.quantization),
       context_length: contextLength,
       parameters: manifest.parameters,

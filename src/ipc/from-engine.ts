@@ -21,6 +21,7 @@ const schema = z.discriminatedUnion('type', [
       model: z.object({
         id: z.string(),
         sha256: z.string(),
+        layout: z.enum(['slmd', 'onnx', 'genai']),
         quantization: z.string(),
         context_length: z.int(),
         parameters: z.number(),

@@ -1,11 +1,23 @@
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
-import { messageOf } from '../lib/errors.ts';
+import { messageOf, SlmdError } from '../lib/errors.ts';
+import type { ForeignInterface } from '../onnx/foreign-interface.ts';
+import { manifestOf } from './adopt.ts';
 import { ChatTemplate, templateOfConfig } from './chat-template.ts';
-import type { Manifest } from './manifest.ts';
+import { interfaceOf } from './foreign.ts';
+import { formatManifest, type Manifest, manifestFile } from './manifest.ts';
 import { Tokenizer } from './tokenizer.ts';
-import { checkFiles, invalid, parseJson, readManifest, unreadable } from './verified-manifest.ts';
+import {
+  checkFiles,
+  invalid,
+  type ModelErrorCode,
+  parseJson,
+  readManifest,
+  rootOf,
+  unreadable,
+} from './verified-manifest.ts';
 
 export type { ModelErrorCode } from './verified-manifest.ts';
 
@@ -15,6 +27,8 @@ export interface ModelDirectory {
   /** SHA-256 of the manifest file, lower-case hex. */
   sha256: string;
   graphPath: string;
+  /** How the graph is fed, where others exported it. */
+  foreign: ForeignInterface | undefined;
   tokenizer: Tokenizer;
   /** Undefined for a model that was not trained to chat. */
   template: ChatTemplate | undefined;
@@ -23,29 +37,58 @@ export interface ModelDirectory {
 }
 
 /**
- * Reads a model directory after it has checked every file against the manifest.
+ * Reads a model directory after it has checked every file against the manifest. One that others laid out
+ * may have no manifest yet: then it gets one here, by what its files are now.
  *
  * @param trust whose signature the manifest must have; null where nobody's is asked for
  * @throws {SlmdError<ModelErrorCode>} naming the file
  */
 export async function readModelDirectory(dir: string, trust: Trust | null = null): Promise<ModelDirectory> {
-  const { manifest, sha256 } = await readManifest(dir, trust);
-  await checkFiles(dir, manifest);
-  const config = await readConfig(dir, manifest);
-  const tokenizer = await readTokenizer(join(dir, 'tokenizer.json'), config);
+  const { manifest, sha256, foreign } = await identify(dir, trust);
+  const root = join(dir, rootOf(manifest));
+  const names = new Set(Object.keys(manifest.files).map((path) => join(dir, path)));
+  const config = await readConfig(root, names);
+  const tokenizer = await readTokenizer(join(root, 'tokenizer.json'), config);
   return {
     manifest,
     sha256,
-    graphPath: join(dir, 'model.onnx'),
+    graphPath: join(dir, manifest.graph ?? 'model.onnx'),
+    foreign,
     tokenizer,
-    template: await readTemplate(dir, manifest, config, tokenizer),
+    template: await readTemplate(root, names, config, tokenizer),
     stopIds: stopIds(manifest, tokenizer),
   };
 }
 
-async function readConfig(dir: string, { files }: Manifest): Promise<Record<string, unknown>> {
-  if (files['tokenizer_config.json'] === undefined) return {};
-  const path = join(dir, 'tokenizer_config.json');
+type Identified = Pick<ModelDirectory, 'manifest' | 'sha256' | 'foreign'>;
+
+async function identify(dir: string, trust: Trust | null): Promise<Identified> {
+  const has = await stat(join(dir, manifestFile)).catch(() => null);
+  const derived = has === null ? await manifestOf(dir) : null;
+  if (derived !== null) {
+    if (trust?.required) throw unsigned(dir);
+    const { manifest, model } = derived;
+    const sha256 = createHash('sha256').update(formatManifest(manifest)).digest('hex');
+    return { manifest, sha256, foreign: model.interface };
+  }
+  const { manifest, sha256 } = await readManifest(dir, trust);
+  await checkFiles(dir, manifest);
+  const { layout, graph } = manifest;
+  const foreign =
+    layout === undefined || graph === undefined ? undefined : await interfaceOf(dir, { layout, graph });
+  return { manifest, sha256, foreign };
+}
+
+function unsigned(dir: string): SlmdError<ModelErrorCode> {
+  return new SlmdError(
+    'model_untrusted',
+    `the model in ${dir} is refused: it is not signed and model.public_key_file asks for it; slmd model sign does it`,
+  );
+}
+
+async function readConfig(root: string, names: ReadonlySet<string>): Promise<Record<string, unknown>> {
+  const path = join(root, 'tokenizer_config.json');
+  if (!names.has(path)) return {};
   return parseJson(await readText(path), path);
 }
 
@@ -59,13 +102,14 @@ async function readTokenizer(path: string, config: Record<string, unknown>): Pro
 }
 
 async function readTemplate(
-  dir: string,
-  { files }: Manifest,
+  root: string,
+  names: ReadonlySet<string>,
   config: Record<string, unknown>,
   tokenizer: Tokenizer,
 ): Promise<ChatTemplate | undefined> {
-  const own = files['chat_template.jinja'] !== undefined;
-  const path = join(dir, own ? 'chat_template.jinja' : 'tokenizer_config.json');
+  const ownPath = join(root, 'chat_template.jinja');
+  const own = names.has(ownPath);
+  const path = own ? ownPath : join(root, 'tokenizer_config.json');
   const source = own ? await readText(path) : templateOfConfig(config);
   if (source === undefined) return undefined;
   try {

@@ -22,26 +22,33 @@ export const verificationSchema = z.object({
   perplexity_ratio: z.number().positive().nullable(),
 });
 
+const bits = z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]);
+
 /**
  * `slmd-model.json`: what a model is, and the hash of every other file of its directory.
  *
- * `format` is raised when an older engine could misread a newer directory; other fields may be added.
+ * Format 1 is what `slmd model build` writes; format 2 is written for a model in another layout when it is
+ * taken over, and names the layout and the graph. `format` is raised when an older engine could misread a newer directory; other fields may be added.
  */
 export const manifestSchema = z.object({
-  format: z.literal(1),
+  format: z.union([z.literal(1), z.literal(2)]),
+  /** Of format 2: who laid out the files, transformers.js or onnxruntime-genai. */
+  layout: z.enum(['onnx', 'genai']).optional(),
+  /** Of format 2: the graph's path; what belongs to the model beside it is where its layout has it. */
+  graph: z.string().optional(),
   id: z.string().regex(modelIdPattern),
   source: z.object({
     /** `architectures[0]` of the checkpoint. */
     architecture: z.string(),
   }),
   quantization: z.object({
-    /** Bits per weight of the layers; 32 is float32, and has neither blocks nor levels. */
-    bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
+    /** Bits per weight of the layers; 16 and 32 are floats, and have neither blocks nor levels. */
+    bits,
     /** Layers with eight bits in a model of four; absent if none. */
     int8_layers: z.array(z.number().int().nonnegative()).optional(),
     /** Bits per weight of the head. */
-    head_bits: z.union([z.literal(4), z.literal(8), z.literal(32)]),
-    /** Weights that share a scale. */
+    head_bits: bits,
+    /** Weights that share a scale; null where a whole tensor or column does, and for floats. */
     block_size: count.nullable(),
     /** Of MatMulNBits: 4 rounds activations to int8, 0 keeps float32. */
     accuracy_level: z.number().int().min(0).max(4).nullable(),
@@ -69,9 +76,10 @@ export const manifestSchema = z.object({
 export type Manifest = z.infer<typeof manifestSchema>;
 export type Verification = z.infer<typeof verificationSchema>;
 
-/** For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `float32`. */
+/** For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `int8`, `float16`, `float32`. */
 export function quantizationName({ bits, block_size, int8_layers }: Manifest['quantization']): string {
-  if (bits === 32) return 'float32';
+  if (bits > 8) return `float${bits}`;
+  if (block_size === null) return `int${bits}`;
   const mixed = int8_layers === undefined ? '' : ` with ${int8_layers.length} int8 layers`;
   return `int${bits} b${block_size}${mixed}`;
 }

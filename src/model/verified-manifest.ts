@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type Manifest, manifestFile, manifestSchema } from './manifest.ts';
@@ -10,9 +10,10 @@ import { checkSignature, type SignatureState } from './signature.ts';
 /**
  * - `model_missing`: a file is not there.
  * - `model_invalid`: it is, and is not what it should be.
+ * - `model_unsupported`: it is a model, and of a kind that slmd does not run.
  * - `model_untrusted`: a signature is asked for, and is missing or of no trusted key.
  */
-export type ModelErrorCode = 'model_missing' | 'model_invalid' | 'model_untrusted';
+export type ModelErrorCode = 'model_missing' | 'model_invalid' | 'model_unsupported' | 'model_untrusted';
 
 export interface ReadManifest {
   manifest: Manifest;
@@ -21,8 +22,6 @@ export interface ReadManifest {
   /** `untrusted`: it is signed, and no key says by whom. */
   signature: SignatureState;
 }
-
-const requiredFiles = ['model.onnx', 'model.onnx.data', 'tokenizer.json'];
 
 /**
  * Reads a manifest. The bytes whose signature is checked are the ones that are parsed.
@@ -88,14 +87,33 @@ function parseManifest(text: string, path: string): Manifest {
     const [issue] = parsed.error.issues;
     throw invalid(path, `${issue?.path.join('.')}: ${issue?.message}`);
   }
-  const names = Object.keys(parsed.data.files);
+  const { format, layout, graph, files } = parsed.data;
+  if ((format === 2) !== (layout !== undefined && graph !== undefined))
+    throw invalid(path, 'layout and graph: they belong to format 2, and it to them');
+  const names = Object.keys(files);
   for (const name of names) {
-    if (basename(name) !== name) throw invalid(path, `it names a file outside the directory: ${name}`);
+    if (format === 1 ? basename(name) !== name : !isInside(name))
+      throw invalid(path, `it names a file outside the directory: ${name}`);
   }
-  for (const name of requiredFiles) {
+  for (const name of requiredFiles(parsed.data)) {
     if (!names.includes(name)) throw invalid(path, `it does not name ${name}`);
   }
   return parsed.data;
+}
+
+function isInside(path: string): boolean {
+  return normalize(path) === path && !isAbsolute(path) && !path.startsWith('..');
+}
+
+function requiredFiles(manifest: Manifest): string[] {
+  const { graph } = manifest;
+  if (graph === undefined) return ['model.onnx', 'model.onnx.data', 'tokenizer.json'];
+  return [graph, join(rootOf(manifest), 'tokenizer.json')];
+}
+
+/** Where in the directory a model has its tokenizer, and what else is beside the graph. */
+export function rootOf({ layout, graph }: Pick<Manifest, 'layout' | 'graph'>): string {
+  return layout === 'genai' ? dirname(graph ?? '') : '.';
 }
 
 async function checkSize(path: string, bytes: number): Promise<void> {

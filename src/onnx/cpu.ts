@@ -13,15 +13,25 @@ const byteProducts = ['asimddp', 'avx2', 'avx_vnni', 'avx512_vnni'];
  * @param root stands before every path, so that tests can show it any board
  */
 export function hasByteProducts(root = '/'): boolean {
+  return coresOf(root)?.every((names) => byteProducts.some((name) => names.includes(name))) ?? true;
+}
+
+/** arm64's arithmetic in half precision; ONNX Runtime has no kernels for that of x64. */
+const halfPrecision = 'asimdhp';
+
+/** Whether float16 is computed as it is on this processor; false where that cannot be read. */
+export function hasHalfPrecision(root = '/'): boolean {
+  const cores = coresOf(root) ?? [];
+  return cores.length > 0 && cores.every((names) => names.includes(halfPrecision));
+}
+
+/** The features of each core: they may differ, and work is shared by all of them. Null where they cannot be read. */
+function coresOf(root: string): string[][] | null {
   let cpuinfo: string;
   try {
     cpuinfo = readFileSync(join(root, 'proc/cpuinfo'), 'utf8');
   } catch {
-    return true;
+    return null;
   }
-  // arm64 lists its features for each core, and cores may differ: work is shared by all of them.
-  const cores = [...cpuinfo.matchAll(/^(?:flags|Features)\s*:\s*(.*)$/gm)].map(([, names]) =>
-    names!.split(' '),
-  );
-  return cores.every((names) => byteProducts.some((name) => names.includes(name)));
+  return [...cpuinfo.matchAll(/^(?:flags|Features)\s*:\s*(.*)$/gm)].map(([, names]) => names!.split(' '));
 }

@@ -67,7 +67,7 @@ export interface ForeignInterface {
 
 /**
  * @param vocabularySize for a graph whose logits do not say it
- * @throws {SlmdError<'model_unsupported'>} naming what the graph has that cannot be served, or has not and should
+ * @throws {SlmdError<'model_unsupported'>} in one phrase what the graph has that cannot be served, or has not and should
  */
 export function readForeignInterface(
   graph: GraphFile,
@@ -205,5 +205,5 @@ function isShared({ nodes }: GraphFile, { input, output }: PastEntry): boolean {
 }
 
 function unsupported(reason: string): SlmdError<'model_unsupported'> {
-  return new SlmdError('model_unsupported', `slmd cannot run this graph: ${reason}`);
+  return new SlmdError('model_unsupported', reason);
 }

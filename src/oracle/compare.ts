@@ -125,10 +125,16 @@ async function forward(
   return [await reference.forward(ids), await tested.forward(ids)];
 }
 
-async function open({ graphPath, manifest }: ModelDirectory, threads: number): Promise<Decoder> {
+async function open({ graphPath, manifest, foreign }: ModelDirectory, threads: number): Promise<Decoder> {
   const contextLength = Math.min(contextTokens, manifest.context_length);
   try {
-    return (await openRuntime('auto').openDecoder(graphPath, { threads, contextLength })).decoder;
+    return (
+      await openRuntime('auto').openDecoder(graphPath, {
+        threads,
+        contextLength,
+        ...(foreign && { foreign }),
+      })
+    ).decoder;
   } catch (error) {
     throw new SlmdError('model_invalid', `${graphPath} cannot be used: ${messageOf(error)}`);
   }

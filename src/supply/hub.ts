@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { filesMax } from '../model/layout.ts';
 import { SupplyError } from './errors.ts';
 import type { Http } from './http.ts';
-import { filesMax } from './layout.ts';
 import type { Repo } from './repo.ts';
 import { type TransferLimits, withRetries } from './transfer-error.ts';
 import { Watchdog } from './watchdog.ts';

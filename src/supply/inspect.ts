@@ -1,10 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
+import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from '../model/layout.ts';
 import { type Manifest, manifestFile } from '../model/manifest.ts';
 import type { SignatureState } from '../model/signature.ts';
 import { readManifest } from '../model/verified-manifest.ts';
-import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from './layout.ts';
 import { readSource, type Source } from './source.ts';
 
 /** What is in a directory, as far as it can be said without loading it. */

@@ -1,11 +1,11 @@
 import { readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import type { Layout } from '../model/layout.ts';
 import { manifestFile, manifestSchema } from '../model/manifest.ts';
 import { type Downloaded, download } from './download.ts';
 import { SupplyError } from './errors.ts';
 import { Http } from './http.ts';
 import { Hub, type HubFile, type Listing } from './hub.ts';
-import type { Layout } from './layout.ts';
 import { lockPull } from './lock.ts';
 import { diskError } from './part-file.ts';
 import { realDisk } from './pointer.ts';

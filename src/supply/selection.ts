@@ -1,9 +1,9 @@
 import { basename, dirname } from 'node:path/posix';
+import { checkpointFiles, type Layout, layoutOf, onnxVariants } from '../model/layout.ts';
 import { manifestFile } from '../model/manifest.ts';
 import { signatureFile } from '../model/signature.ts';
 import { SupplyError } from './errors.ts';
 import type { HubFile } from './hub.ts';
-import { checkpointFiles, type Layout, layoutOf, onnxVariants } from './layout.ts';
 import { smokeFile } from './smoke.ts';
 
 export interface Wish {

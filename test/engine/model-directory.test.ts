@@ -57,6 +57,7 @@ test('a good model is described by its manifest and bounded by the options', asy
     quantization: 'float32',
     context_length: 100,
     parameters,
+    layout: 'slmd',
     verification: null,
   });
   assert.deepEqual(engine.info.engine, {
@@ -84,7 +85,9 @@ test('an answer ends at the tokens of the manifest and at the one that the token
 
 test('a directory that is not there, or holds no manifest, is missing', async () => {
   await assertRefused('/nonexistent', 'model_missing', /slmd-model\.json/);
-  await assertRefused(tmpdir(), 'model_missing', /slmd-model\.json/);
+  const empty = mkdtempSync(join(tmpdir(), 'slmd-model-'));
+  copies.push(empty);
+  await assertRefused(empty, 'model_missing', /slmd-model\.json/);
 });
 
 for (const name of ['model.onnx', 'model.onnx.data', 'tokenizer.json', 'chat_template.jinja']) {
@@ -115,8 +118,11 @@ test('a manifest that is no JSON, or another format, or names files elsewhere, i
   writeFileSync(join(dir, manifestFile), '{"format": 1');
   await assertRefused(dir, 'model_invalid', /slmd-model\.json/);
   const later = copy();
-  changeManifest(later, (manifest) => Object.assign(manifest, { format: 2 }));
+  changeManifest(later, (manifest) => Object.assign(manifest, { format: 3 }));
   await assertRefused(later, 'model_invalid', /slmd-model\.json .*format/);
+  const half = copy();
+  changeManifest(half, (manifest) => Object.assign(manifest, { format: 2 }));
+  await assertRefused(half, 'model_invalid', /slmd-model\.json .*layout/);
   const outside = copy();
   changeManifest(outside, ({ files }) => {
     files['../secret'] = files['model.onnx']!;

@@ -41,6 +41,7 @@ import { monotonicMs } from '../../src/lib/clock.ts';
 export const fakeModel = {
   id: 'fake-1m-int4',
   sha256: 'fa'.repeat(32),
+  layout: 'slmd' as const,
   quantization: 'int4',
   context_length: 4096,
   parameters: 1_000_000,

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { manifestFile } from '../model/manifest.ts';
+import { manifestFile } from './manifest.ts';
 
 /**
  * How the files of a model are laid out:

@@ -1,0 +1,69 @@
+import type { OnnxVariant } from './layout.ts';
+
+/** What of a board decides which of several graphs of one model it runs. */
+export interface VariantBoard {
+  /** Whether its processor computes in half precision; else every number is converted, back and forth. */
+  halfPrecision: boolean;
+  memoryBytes: number;
+}
+
+export interface VariantChoice {
+  variant: OnnxVariant;
+  /** Why this one, in one line. */
+  reason: string;
+}
+
+/** The best for a small CPU first; half-precision activations come last where they are emulated. */
+const order = ['q4', 'int4', 'int8', 'quantized', 'uint8', 'q8', 'fp32', 'bnb4', 'fp16', 'q4f16'];
+const halves = ['q4f16', 'fp16'];
+
+const merits: Record<string, string> = {
+  q4: 'four bits a weight, computed in float32',
+  int4: 'four bits a weight, computed in float32',
+  q4f16: 'four bits a weight, computed in float16, with half the cache',
+  int8: 'eight bits a weight, and activations rounded to eight by the tensor: coarser than q4',
+  quantized: 'eight bits a weight, and activations rounded to eight by the tensor: coarser than q4',
+  uint8: 'eight bits a weight, and activations rounded to eight by the tensor: coarser than q4',
+  q8: 'eight bits a weight, and activations rounded to eight by the tensor: coarser than q4',
+  bnb4: 'four bits a weight, unpacked to float32 for every token: small, and slow',
+  fp16: 'half precision',
+  fp32: 'exact, and eight times the memory of four bits',
+};
+
+/** Weights as ONNX Runtime packs them are larger than their file. */
+const packedFactor = 1.25;
+/** The engine without weights, and what the board needs beside it. */
+const besideBytes = 200e6;
+
+/** Variants by name, the best for this board first. */
+export function rankVariants<T extends { name: string }>(
+  variants: readonly T[],
+  { halfPrecision }: Pick<VariantBoard, 'halfPrecision'>,
+): T[] {
+  const names = halfPrecision ? ['q4', 'int4', 'q4f16', ...order] : order;
+  const rank = ({ name }: T) => (names.includes(name) ? names.indexOf(name) : names.length);
+  return variants.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** The best variant that fits into memory; where none does, the smallest. */
+export function chooseVariant(variants: readonly OnnxVariant[], board: VariantBoard): VariantChoice {
+  const fits = ({ bytes }: OnnxVariant) => bytes * packedFactor + besideBytes <= board.memoryBytes;
+  const ranked = rankVariants(variants, board);
+  const [smallest] = variants.toSorted((a, b) => a.bytes - b.bytes);
+  const best = ranked.find(fits);
+  const variant = best ?? smallest;
+  if (variant === undefined) throw new Error('there is nothing to choose from');
+  const merit = merits[variant.name] ?? 'the one there is';
+  if (best === undefined)
+    return { variant, reason: `the smallest, though it may not fit into ${megabytes(board.memoryBytes)}` };
+  const passed = ranked
+    .slice(0, ranked.indexOf(best))
+    .map(({ name }) => `${name} does not fit into ${megabytes(board.memoryBytes)}`);
+  if (!board.halfPrecision && ranked.some(({ name }) => halves.includes(name) && name !== variant.name))
+    passed.push('this processor emulates float16');
+  return { variant, reason: [merit, ...passed].join('; ') };
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
+}

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openEngine } from '../../src/engine/engine.ts';
+import { manifestOf, writeManifest } from '../../src/model/adopt.ts';
+import { describeForeign } from '../../src/model/foreign.ts';
+import { manifestFile } from '../../src/model/manifest.ts';
+import { nest, writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
+import { engineOptions, request } from '../support/forked-engine.ts';
+import { temporaryDir } from '../support/temporary.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+
+const build = { quantization: 'float32' } as const;
+const prompts = ['Hello', 'a prompt of several chunks, '.repeat(3)];
+
+async function answers(dir: string, trust: Parameters<typeof openEngine>[2] = null) {
+  const engine = await openEngine(dir, engineOptions, trust);
+  const texts: string[] = [];
+  for (const prompt of prompts) texts.push((await engine.generate(request(prompt))).text);
+  await engine.close();
+  return { info: engine.info.model, texts };
+}
+
+const own = await answers(await tinyModelDir({ build }));
+
+test('a transformers.js directory answers as the product’s own build of its checkpoint does', async (t) => {
+  const dir = join(temporaryDir(t), 'Tiny Model');
+  await writeTransformersJsModel(dir, { build });
+  const { info, texts } = await answers(dir);
+  assert.deepEqual(texts, own.texts);
+  const { sha256, parameters, ...said } = info;
+  assert.deepEqual(said, {
+    id: 'tiny-model',
+    layout: 'onnx',
+    quantization: 'float32',
+    context_length: 256,
+    verification: null,
+  });
+  assert.match(sha256, /^[0-9a-f]{64}$/);
+  assert.ok(parameters > 50_000, String(parameters));
+});
+
+for (const combined of [false, true])
+  test(`an onnxruntime-genai directory answers so too${combined ? ', with keys and values in one tensor' : ''}`, async (t) => {
+    const dir = join(temporaryDir(t), 'tiny');
+    await writeGenaiModel(dir, {
+      build,
+      form: combined ? { combined, attention: 'plain', idsType: 'int32' } : {},
+    });
+    const { info, texts } = await answers(dir);
+    assert.deepEqual([texts, info.layout, info.id], [own.texts, 'genai', 'tiny']);
+  });
+
+test('a directory of onnxruntime-genai may lie inside, and its tensors may have names of their own', async (t) => {
+  const dir = join(temporaryDir(t), 'repo');
+  const names = {
+    input_ids: 'tokens',
+    attention_mask: 'mask',
+    logits: 'scores',
+    'past.key': 'kin_%d',
+    'past.value': 'vin_%d',
+    'present.key': 'kout_%d',
+    'present.value': 'vout_%d',
+  };
+  await writeGenaiModel(dir, { build, form: { names } });
+  nest(dir, 'cpu-int4');
+  assert.deepEqual((await answers(dir)).texts, own.texts);
+  await writeGenaiModel(join(dir, 'cuda-int4'), { build });
+  await assert.rejects(openEngine(dir, engineOptions), {
+    code: 'model_invalid',
+    message: /cpu-int4.*cuda-int4/,
+  });
+});
+
+test('a model that is taken over is held to the hashes of its manifest, and any change of a file is named', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { build });
+  const before = await answers(dir);
+  const adopted = await manifestOf(dir);
+  await writeManifest(dir, adopted!.manifest);
+  const after = await answers(dir);
+  assert.deepEqual(after, before);
+  for (const name of ['onnx/model.onnx_data', 'tokenizer.json', 'generation_config.json']) {
+    const content = readFileSync(join(dir, name));
+    appendFileSync(join(dir, name), ' ');
+    await assert.rejects(openEngine(dir, engineOptions), {
+      code: 'model_invalid',
+      message: new RegExp(name),
+    });
+    writeFileSync(join(dir, name), content);
+  }
+  rmSync(join(dir, 'onnx/model.onnx_data'));
+  await assert.rejects(openEngine(dir, engineOptions), {
+    code: 'model_missing',
+    message: /model\.onnx_data/,
+  });
+});
+
+test('where a signature is asked for, a directory without a manifest is not trusted', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { build });
+  const { publicKey } = await import('node:crypto').then(({ generateKeyPairSync }) =>
+    generateKeyPairSync('ed25519'),
+  );
+  const public_keys = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  await assert.rejects(answers(dir, { public_keys, required: true }), { code: 'model_untrusted' });
+  assert.deepEqual((await answers(dir, { public_keys, required: false })).texts, own.texts);
+});
+
+test('of several graphs the one that suits the board is taken, and it is said why', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  const half = { cacheType: 'float16', logitsType: 'float16' } as const;
+  await writeTransformersJsModel(dir, { build });
+  await writeTransformersJsModel(dir, { build: { quantization: 'int4' }, suffix: '_q4' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'int4' }, suffix: '_q4f16', form: half });
+  const chosen = async (halfPrecision: boolean, memoryBytes: number, variant?: string) => {
+    const model = await describeForeign(dir, { board: { halfPrecision, memoryBytes }, variant });
+    return [model!.variant, model!.manifest.quantization.bits, model!.reason];
+  };
+  const [name, bits, reason] = await chosen(false, 4e9);
+  assert.deepEqual([name, bits], ['q4', 4]);
+  assert.match(String(reason), /float16/);
+  assert.deepEqual((await chosen(true, 4e9)).slice(0, 2), ['q4', 4]);
+  assert.match(String((await chosen(true, 1e6))[2]), /not fit/);
+  assert.deepEqual(await chosen(true, 4e9, 'fp32'), ['fp32', 32, 'as asked for']);
+  await assert.rejects(chosen(true, 4e9, 'int8'), { code: 'model_missing', message: /fp32/ });
+  rmSync(join(dir, 'onnx/model_q4.onnx'));
+  assert.deepEqual((await chosen(true, 4e9))[0], 'q4f16');
+  assert.deepEqual((await chosen(false, 4e9))[0], 'fp32');
+});
+
+test('what cannot be run is refused by name before a weight is read', async (t) => {
+  const refused = async (change: Parameters<typeof writeGenaiModel>[1] & object, message: RegExp) => {
+    const dir = join(temporaryDir(t), 'tiny');
+    await writeGenaiModel(dir, { build, ...change });
+    await assert.rejects(openEngine(dir, engineOptions), { code: 'model_unsupported', message });
+  };
+  await refused({ config: ({ model }) => Object.assign(model, { vision: {} }) }, /images .*vision/);
+  await refused({ config: ({ model }) => Object.assign(model, { speech: {} }) }, /sound .*speech/);
+  await refused({ config: ({ model }) => Object.assign(model, { encoder: {} }) }, /encoder/);
+  await refused({ config: ({ model }) => Object.assign(model, { embedding: {} }) }, /embeddings/);
+  await refused({ config: ({ model }) => Object.assign(model.decoder, { pipeline: [] }) }, /pipeline/);
+  const window = { sliding_window: { window_size: 8 } };
+  await refused({ config: ({ model }) => Object.assign(model.decoder, window) }, /sliding_window/);
+  await refused(
+    {
+      form: { names: { input_ids: 'inputs_embeds' } },
+      config: ({ model }) => {
+        delete model.decoder.inputs.input_ids;
+      },
+    },
+    /embeddings .*inputs_embeds/,
+  );
+});
+
+test('a configuration or a file that is missing or wrong is named', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { build });
+  const spoil = async (name: string, content: string | null, code: string) => {
+    const path = join(dir, name);
+    const before = readFileSync(path);
+    if (content === null) rmSync(path);
+    else writeFileSync(path, content);
+    await assert.rejects(openEngine(dir, engineOptions), {
+      code,
+      message: new RegExp(name.replaceAll('.', '\\.')),
+    });
+    writeFileSync(path, before);
+  };
+  await spoil('config.json', null, 'model_missing');
+  await spoil('config.json', '{', 'model_invalid');
+  await spoil('config.json', '{}', 'model_invalid');
+  await spoil('generation_config.json', '{"eos_token_id": "no"}', 'model_invalid');
+  await spoil('onnx/model.onnx', 'no graph', 'model_invalid');
+  await spoil('onnx/model.onnx_data', null, 'model_missing');
+  await spoil('tokenizer.json', null, 'model_missing');
+  assert.equal(existsSync(join(dir, manifestFile)), false);
+});
