@@ -6,12 +6,15 @@ import { CommandError, exitCodes } from './exit-codes.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
 import { tryModel } from './model-trial.ts';
 
-export const activateUsage = `slmd model activate <model> | --shipped
+export const activateUsage = `slmd model activate <model> [--variant v] | --shipped
 
 Makes a model of the store the one that the daemon serves. It is tried first, in an engine of its own: it
 must load, compute finite logits and answer its smoke prompts (smoke.json, or any answer at all). A daemon
 that runs changes between two prompts, and goes back by itself where it cannot load the model.
+A model in the layout of transformers.js or onnxruntime-genai is taken over: slmd-model.json then holds the
+hash of each of its files.
 
+  --variant <name> which of its graphs (q4, int8, …); by default the best for this board
   --shipped        the model that ships with slmd
 ${storeUsage}
 
@@ -24,7 +27,11 @@ Goes back to the model that was active before, at once and without a trial.
 ${storeUsage}`;
 
 export async function modelActivate(args: string[]): Promise<void> {
-  const options = { ...storeOptions, shipped: { type: 'boolean', default: false } } as const;
+  const options = {
+    ...storeOptions,
+    shipped: { type: 'boolean', default: false },
+    variant: { type: 'string' },
+  } as const;
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
   if (values.shipped && positionals.length > 0)
     throw new CommandError(exitCodes.usage, `either a model or --shipped\n\n${activateUsage}`);
@@ -36,6 +43,7 @@ export async function modelActivate(args: string[]): Promise<void> {
       console.error(`trying ${model} …`);
       await activate(store, model, {
         trust: config.model.trust,
+        variant: values.variant,
         tryModel: (dir, prompts) => tryModel(config, dir, prompts),
       });
     }

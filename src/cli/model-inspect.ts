@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util';
-import { quantizationName } from '../model/manifest.ts';
 import { type Inspection, inspectModel } from '../supply/inspect.ts';
 import { coded } from './coded.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
@@ -35,20 +34,29 @@ const layoutNames: Record<Inspection['layout'], string> = {
 };
 
 function describe(inspection: Inspection, next: string): string {
-  const { manifest, source, onnx_variants } = inspection;
+  const { manifest, source, onnx_variants, parameters, graph, refusal } = inspection;
   const facts: [string, string | null][] = [
     ['directory', inspection.dir],
     ['layout', layoutNames[inspection.layout]],
     ['size', megabytes(inspection.bytes)],
     ['architecture', inspection.architecture ?? inspection.model_type],
-    ['model', manifest && `${manifest.id}, ${(manifest.parameters / 1e6).toFixed(2)} M parameters`],
-    ['quantization', manifest && quantizationName(manifest.quantization)],
+    ['model', manifest?.id ?? null],
+    ['parameters', parameters === null ? null : `${(parameters / 1e6).toFixed(2)} M`],
+    ['quantization', inspection.quantization],
     ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes)})`).join(', ') || null],
+    ['graph', graph && `${graph.variant} (${graph.path}): ${graph.reason}`],
     ['context', inspection.context_length === null ? null : `${inspection.context_length} tokens`],
     ['tokenizer', inspection.has_tokenizer ? 'tokenizer.json' : 'missing'],
     ['signature', inspection.signature && signatures[inspection.signature]],
     ['source', source && `${source.mirror}/${source.repo}, revision ${source.commit ?? source.revision}`],
-    ['runs', inspection.runnable ? 'yes' : `not as it is`],
+    [
+      'runs',
+      refusal === null
+        ? inspection.runnable
+          ? 'yes'
+          : 'not as it is'
+        : `no, ${refusal.code}: ${refusal.message}`,
+    ],
     ['next', next],
   ];
   const known = facts.filter((fact): fact is [string, string] => fact[1] !== null);

@@ -3,7 +3,7 @@ import type { Inspection } from '../supply/inspect.ts';
 import type { ModelStore } from '../supply/store.ts';
 
 /** What to do with a model next, as a command where there is one. */
-export function nextStep({ dir, layout, manifest }: Inspection, store: ModelStore): string {
+export function nextStep({ dir, layout, manifest, runnable }: Inspection, store: ModelStore): string {
   const stored = dirname(dir) === store.dir;
   switch (layout) {
     case 'slmd':
@@ -13,7 +13,8 @@ export function nextStep({ dir, layout, manifest }: Inspection, store: ModelStor
       return `slmd model build ${dir} --out ${join(store.dir, `${basename(dir)}-int4`)}`;
     case 'genai':
     case 'onnx':
-      return 'slmd does not run this layout; pull the safetensors of the same model and build it';
+      if (!runnable) return 'pull the safetensors of the same model, and build it';
+      return stored ? `slmd model activate ${basename(dir)}` : `SLMD_MODEL_DIR=${dir} slmd run`;
     case 'unknown':
       return 'nothing: there are neither safetensors nor ONNX graphs';
   }

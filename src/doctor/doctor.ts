@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { LoadedConfig } from '../config/config.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
+import { describeForeign } from '../model/foreign.ts';
 import { type Manifest, manifestFile, manifestSchema } from '../model/manifest.ts';
 import { ModelChoice } from '../supply/model-choice.ts';
 import type { Board, BoardIdentity } from '../telemetry/board.ts';
@@ -95,10 +96,11 @@ async function* modelFindings(
   }
 }
 
-async function readManifest(dir: string): Promise<Manifest | null> {
+async function readManifest(dir: string): Promise<Omit<Manifest, 'files'> | null> {
   try {
     return manifestSchema.parse(JSON.parse(await readFile(join(dir, manifestFile), 'utf8')));
   } catch {
-    return null;
+    // What others laid out needs no manifest; what cannot be run is said when it is loaded.
+    return (await describeForeign(dir).catch(() => null))?.manifest ?? null;
   }
 }

@@ -1,8 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { describeForeign, type ForeignModel } from '../model/foreign.ts';
 import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from '../model/layout.ts';
-import { type Manifest, manifestFile } from '../model/manifest.ts';
+import { type Manifest, manifestFile, quantizationName } from '../model/manifest.ts';
 import type { SignatureState } from '../model/signature.ts';
 import { readManifest } from '../model/verified-manifest.ts';
 import { readSource, type Source } from './source.ts';
@@ -24,8 +26,15 @@ export interface Inspection {
   has_tokenizer: boolean;
   has_chat_template: boolean;
   source: Source | null;
+  /** Of a layout of others: the graph that would run, and why it is that one. */
+  graph: { path: string; variant: string; reason: string } | null;
+  /** Of that graph, or of slmd's own. */
+  quantization: string | null;
+  parameters: number | null;
   /** Whether the engine can load it as it is. */
   runnable: boolean;
+  /** Why it cannot, where its layout is one that runs. */
+  refusal: { code: string; message: string } | null;
 }
 
 /**
@@ -40,21 +49,39 @@ export async function inspectModel(dir: string, trust: Trust | null): Promise<In
   const read = layout === 'slmd' ? await readManifest(dir, trust) : null;
   const config = await readConfig(dir, names);
   const manifest = read?.manifest ?? null;
+  const foreign = manifest === null ? await foreignOf(dir) : null;
+  const { model = null, refusal = null } = foreign ?? {};
+  const facts = manifest ?? model?.manifest ?? null;
   return {
     dir,
     layout,
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
     manifest,
     signature: read?.signature ?? null,
-    architecture: manifest?.source.architecture ?? text((config.architectures as unknown[] | undefined)?.[0]),
+    architecture: facts?.source.architecture ?? text((config.architectures as unknown[] | undefined)?.[0]),
     model_type: text(config.model_type) ?? text((config.model as { type?: unknown } | undefined)?.type),
-    context_length: manifest?.context_length ?? number(config.max_position_embeddings),
+    context_length: facts?.context_length ?? number(config.max_position_embeddings),
     onnx_variants: onnxVariants(files),
     has_tokenizer: names.some((name) => basename(name) === 'tokenizer.json'),
     has_chat_template: names.some((name) => basename(name).startsWith('chat_template.')),
     source: await readSource(dir),
-    runnable: manifest !== null,
+    graph: model && { path: model.manifest.graph, variant: model.variant, reason: model.reason },
+    quantization: facts && quantizationName(facts.quantization),
+    parameters: facts?.parameters ?? null,
+    runnable: facts !== null,
+    refusal,
   };
+}
+
+type Foreign = { model: ForeignModel | null; refusal?: Inspection['refusal'] };
+
+async function foreignOf(dir: string): Promise<Foreign> {
+  try {
+    return { model: await describeForeign(dir) };
+  } catch (error) {
+    if (!(error instanceof SlmdError)) throw error;
+    return { model: null, refusal: { code: error.code, message: error.message } };
+  }
 }
 
 async function filesOf(dir: string): Promise<{ path: string; bytes: number }[]> {

@@ -2,6 +2,7 @@ import { basename, dirname } from 'node:path/posix';
 import { checkpointFiles, type Layout, layoutOf, onnxVariants } from '../model/layout.ts';
 import { manifestFile } from '../model/manifest.ts';
 import { signatureFile } from '../model/signature.ts';
+import { rankVariants } from '../model/variant.ts';
 import { SupplyError } from './errors.ts';
 import type { HubFile } from './hub.ts';
 import { smokeFile } from './smoke.ts';
@@ -37,9 +38,6 @@ const sideFiles = [
   smokeFile,
 ];
 
-/** The best for a small CPU first; half-precision activations are emulated there, and come last. */
-const variantOrder = ['q4', 'int4', 'int8', 'quantized', 'uint8', 'q8', 'fp32', 'bnb4', 'fp16', 'q4f16'];
-
 /**
  * The files of a repository that a model needs: its weights once, and not in every form there is.
  *
@@ -69,9 +67,8 @@ function layoutWith(paths: readonly string[]): Layout {
 
 function onnx(files: readonly HubFile[], wanted: string | undefined): Selection {
   const variants = onnxVariants(files.map(({ path, bytes }) => ({ path, bytes: bytes ?? 0 })));
-  const rank = (name: string) =>
-    variantOrder.includes(name) ? variantOrder.indexOf(name) : variantOrder.length;
-  const [best] = variants.toSorted((a, b) => rank(a.name) - rank(b.name));
+  // For the board that the model will run on, whichever that is: the weakest of them.
+  const [best] = rankVariants(variants, { halfPrecision: false });
   const chosen = wanted === undefined ? best : variants.find(({ name }) => name === wanted);
   if (chosen === undefined)
     throw nothing(

@@ -5,16 +5,18 @@ import { join } from 'node:path';
 import { manifestFile } from '../model/manifest.ts';
 import { signatureFile, signatureOf } from '../model/signature.ts';
 import { SupplyError } from './errors.ts';
+import { takeOver } from './take-over.ts';
 import { verifyModel } from './verify.ts';
 
 /**
- * Signs a model directory, after every file has been compared with the manifest: a signature says that
+ * Signs a model directory, after what others laid out is taken over and every file has been compared with the manifest: a signature says that
  * somebody stands for what is there.
  *
  * @returns where the signature is
  * @throws {SlmdError}
  */
 export async function signModel(dir: string, privateKey: KeyObject): Promise<string> {
+  await takeOver(dir);
   await verifyModel(dir, null);
   const path = join(dir, signatureFile);
   await writeFile(`${path}.new`, signatureOf(readFileSync(join(dir, manifestFile)), privateKey), {

@@ -7,8 +7,10 @@ import { type TestContext, test } from 'node:test';
 import { identify } from '../../src/builder/side-files.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import { readPointer } from '../../src/supply/pointer.ts';
+import { sourceFile } from '../../src/supply/source.ts';
 import { ModelStore } from '../../src/supply/store.ts';
 import { type Ran, startCommand } from '../support/command.ts';
+import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { leash } from '../support/leash.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -139,3 +141,65 @@ test('an activation that is killed at any step leaves the old model active or th
   }
   assert.deepEqual([...seen], ['old', 'new']);
 });
+
+test('a model that others laid out is taken over when it is activated, and held to what it was', async (t) => {
+  const { store, slmd } = given(t);
+  await writeTransformersJsModel(store.pathOf('hub'), { suffix: '_q4' });
+  await writeTransformersJsModel(store.pathOf('hub'), { build: { quantization: 'float32' } });
+  const { code, stdout, stderr } = await slmd('activate', 'hub');
+  assert.deepEqual([code, stdout], [0, 'active: hub\n'], stderr);
+  const graph = () => manifestIn(store.pathOf('hub')).graph;
+  assert.equal(graph(), 'onnx/model_q4.onnx');
+  assert.equal((await slmd('verify', 'hub')).code, 0);
+  assert.equal((await slmd('activate', 'hub', '--variant', 'fp32')).code, 0);
+  assert.equal(graph(), 'onnx/model.onnx');
+  assertCoded(await slmd('activate', 'hub', '--variant', 'q8'), 'model_missing');
+  writeFileSync(join(store.pathOf('hub'), 'tokenizer.json'), '{}');
+  assertCoded(await slmd('activate', 'hub'), 'model_refused');
+  assertCoded(await slmd('verify', 'hub'), 'model_invalid');
+});
+
+test('a model that was pulled is not taken over when it is another than came', async (t) => {
+  const { store, slmd } = given(t);
+  const dir = store.pathOf('hub');
+  await writeGenaiModel(dir);
+  const files = Object.fromEntries(
+    ['model.onnx', 'tokenizer.json'].map((name) => [
+      name,
+      { ...identify(readFileSync(join(dir, name))), vouched: true },
+    ]),
+  );
+  const source = { format: 1, mirror: 'http://h', repo: 'a/b', revision: 'main', commit: null, files };
+  writeFileSync(join(dir, sourceFile), JSON.stringify(source));
+  const tokenizer = readFileSync(join(dir, 'tokenizer.json'));
+  writeFileSync(join(dir, 'tokenizer.json'), `${tokenizer.toString()} `);
+  assertCoded(await slmd('activate', 'hub'), 'hash_mismatch');
+  writeFileSync(join(dir, 'tokenizer.json'), tokenizer);
+  assert.equal((await slmd('activate', 'hub')).code, 0);
+});
+
+test('with a key a model that others laid out is signed as any other, and only then activated', async (t) => {
+  const dir = temporaryDir(t);
+  const { store, slmd } = given(t, { SLMD_MODEL_PUBLIC_KEY_FILE: join(dir, 'k.public.pem') });
+  await startCommand(['model', 'keygen', join(dir, 'k')]).ran;
+  await writeGenaiModel(store.pathOf('hub'));
+  assertCoded(await slmd('activate', 'hub'), 'model_untrusted');
+  const key = join(dir, 'k.private.pem');
+  assert.equal((await startCommand(['model', 'sign', store.pathOf('hub'), '--key', key]).ran).code, 0);
+  assert.equal((await slmd('activate', 'hub')).code, 0);
+});
+
+test('a model that others laid out and that cannot be run is refused by its code', async (t) => {
+  const { store, slmd } = given(t);
+  const pixels = { input_ids: 'pixel_values' };
+  await writeTransformersJsModel(store.pathOf('eyes'), { form: { names: pixels } });
+  assertCoded(await slmd('activate', 'eyes'), 'model_unsupported');
+  const { stdout } = await slmd('inspect', 'eyes');
+  assert.match(stdout, /^runs +no, model_unsupported: .*pixel_values/m);
+  await writeTransformersJsModel(store.pathOf('text'));
+  assert.match((await slmd('inspect', 'text')).stdout, /^runs +yes\nnext +slmd model activate text$/m);
+});
+
+function manifestIn(dir: string): Manifest {
+  return JSON.parse(readFileSync(join(dir, 'slmd-model.json'), 'utf8')) as Manifest;
+}

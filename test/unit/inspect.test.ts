@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspectModel } from '../../src/supply/inspect.ts';
+import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const config = JSON.stringify({
@@ -40,8 +42,11 @@ test('the graphs of a transformers.js model are named by their quantisation, wit
     'onnx/model_q4f16.onnx_data': '4',
     'onnx/vision_encoder_q4.onnx': '5',
   });
-  const { layout, onnx_variants } = await inspectModel(dir, null);
+  const found = await inspectModel(dir, null);
+  const { layout, onnx_variants } = found;
   assert.equal(layout, 'onnx');
+  // These are no graphs: what would run is said to be none, and why.
+  assert.deepEqual([found.runnable, found.refusal?.code, found.graph], [false, 'model_invalid', null]);
   assert.deepEqual(onnx_variants, [
     { name: 'q4f16', files: ['onnx/model_q4f16.onnx', 'onnx/model_q4f16.onnx_data'], bytes: 2 },
     { name: 'q4', files: ['onnx/model_q4.onnx'], bytes: 3 },
@@ -64,4 +69,27 @@ test('a directory of anything else, and a config that is no JSON, are said and n
 test('a manifest that cannot be used is an error, not another layout', async (t) => {
   const dir = temporaryDir(t, { 'slmd-model.json': '{}', 'model.safetensors': '' });
   await assert.rejects(inspectModel(dir, null), { code: 'model_invalid' });
+});
+
+test('a model that others laid out says which graph would run, of what it is, and why that one', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { suffix: '_q4' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'int8' }, suffix: '_int8' });
+  const { runnable, refusal, quantization, parameters, graph, context_length } = await inspectModel(
+    dir,
+    null,
+  );
+  assert.deepEqual(
+    [runnable, refusal, quantization, graph?.path, graph?.variant, context_length],
+    [true, null, 'int4 b32', 'onnx/model_q4.onnx', 'q4', 256],
+  );
+  assert.ok(parameters !== null && parameters > 0 && graph!.reason !== '');
+});
+
+test('a model that others laid out and that cannot be run says so by a code and by name', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeGenaiModel(dir, { config: ({ model }) => Object.assign(model, { vision: {} }) });
+  const { runnable, refusal } = await inspectModel(dir, null);
+  assert.deepEqual([runnable, refusal?.code], [false, 'model_unsupported']);
+  assert.match(refusal!.message, /images .*vision/);
 });
