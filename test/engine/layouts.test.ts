@@ -18,6 +18,9 @@ async function answers(dir: string, trust: Parameters<typeof openEngine>[2] = nu
   const engine = await openEngine(dir, engineOptions, trust);
   const texts: string[] = [];
   for (const prompt of prompts) texts.push((await engine.generate(request(prompt))).text);
+  const again = await engine.generate(request(prompts.at(-1)!));
+  assert.equal(again.text, texts.at(-1));
+  assert.ok(again.usage.cached_tokens > 0);
   await engine.close();
   return { info: engine.info.model, texts };
 }
