@@ -7,6 +7,8 @@ import { tensorsOf } from '../../src/builder/survey.ts';
 
 /** Random bfloat16 values that are written again and again, each tensor's from another place. */
 const poolValues = 2 ** 21 + 1;
+/** Prime, and about two fifths of the pool: tensors of the same shape have little in common. */
+const poolStride = 839_999;
 
 /**
  * Writes a checkpoint of any architecture that can be built, of any size: `config.json`, and random weights
@@ -32,8 +34,8 @@ export async function writeRandomCheckpoint(dir: string, config: Record<string, 
   const file = Writable.toWeb(stream).getWriter();
   await file.write(length);
   await file.write(json);
-  for (const [name, shape] of tensors) {
-    for (const chunk of valuesOf(name, shape)) await file.write(chunk);
+  for (const [i, [name, shape]] of [...tensors].entries()) {
+    for (const chunk of valuesOf(name, shape, i * poolStride)) await file.write(chunk);
   }
   await file.close();
 }
@@ -45,14 +47,15 @@ function sizeOf(shape: readonly number[]): number {
 const pools = new Map<number, Uint16Array>();
 
 /** Norms are ones; a matrix's values spread with one over the root of its columns. */
-function* valuesOf(name: string, shape: readonly number[]): Generator<Uint8Array> {
+function* valuesOf(name: string, shape: readonly number[], from: number): Generator<Uint8Array> {
   const size = sizeOf(shape);
   const columns = shape.at(-1)!;
   const isNorm = shape.length === 1 && name.endsWith('.weight');
   const pool = isNorm ? new Uint16Array(size).fill(0x3f80) : randomPool(1 / Math.sqrt(columns));
-  for (let done = 0; done < size; done += pool.length) {
-    const part = pool.subarray(0, Math.min(pool.length, size - done));
+  for (let done = 0, at = from % pool.length; done < size; at = 0) {
+    const part = pool.subarray(at, Math.min(pool.length, at + size - done));
     yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+    done += part.length;
   }
 }
 

@@ -1,0 +1,64 @@
+import { existsSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BuildOptions, buildModel } from '../../../src/builder/build-model.ts';
+import { writeRandomCheckpoint } from '../random-checkpoint.ts';
+import { shapes } from '../shapes.ts';
+import { writeHubModel } from './hub-model.ts';
+import { writeLlamaCppModel } from './llama-cpp-model.ts';
+
+export const blockSizes = [32, 64, 128] as const;
+export type BlockSize = (typeof blockSizes)[number];
+
+/** One checkpoint of random weights in every form that is measured. */
+export interface BenchModels {
+  /** slmd's model directory, by its block size. */
+  slmd: Record<BlockSize, string>;
+  hub: string;
+  gguf: string;
+}
+
+/** Told what is being built, and that it is done. */
+type OnStep = (step: string) => void;
+
+/**
+ * Builds what a shape is measured with, or takes what an earlier run has built.
+ *
+ * Scales are found the quick way: they decide what a weight is, not how long it takes.
+ */
+export async function buildBenchModels(cache: string, shape: string, onStep: OnStep): Promise<BenchModels> {
+  const dir = join(cache, shape);
+  if (!existsSync(dir)) {
+    const unfinished = `${dir}.unfinished`;
+    await rm(unfinished, { recursive: true, force: true });
+    await buildAll(unfinished, shape, onStep);
+    await rename(unfinished, dir);
+  }
+  return pathsOf(dir);
+}
+
+function pathsOf(dir: string): BenchModels {
+  const of = (blockSize: BlockSize) => join(dir, `int4-b${blockSize}`);
+  return {
+    slmd: { 32: of(32), 64: of(64), 128: of(128) },
+    hub: join(dir, 'hub'),
+    gguf: join(dir, 'q4_0.gguf'),
+  };
+}
+
+async function buildAll(dir: string, shape: string, onStep: OnStep): Promise<void> {
+  const checkpoint = join(dir, 'checkpoint');
+  const paths = pathsOf(dir);
+  onStep(`${shape}: random weights`);
+  await writeRandomCheckpoint(checkpoint, shapes[shape]!);
+  for (const blockSize of blockSizes) {
+    onStep(`${shape}: int4, block ${blockSize}`);
+    const options: BuildOptions = { id: 'bench', blockSize, scales: 'nearest' };
+    await buildModel(checkpoint, paths.slmd[blockSize], options);
+  }
+  onStep(`${shape}: for transformers.js`);
+  await writeHubModel(checkpoint, paths.hub);
+  onStep(`${shape}: Q4_0, for llama.cpp`);
+  await writeLlamaCppModel(checkpoint, paths.gguf);
+  await rm(checkpoint, { recursive: true });
+}

@@ -1,0 +1,67 @@
+import type { BenchModels } from '../models/build.ts';
+import type { Peer, PeerOptions } from './peer.ts';
+
+/** Packages that a peer needs, by the folder of the cache that they are installed in. */
+export interface PeerPackages {
+  folder: string;
+  packages: readonly string[];
+  /** Leaves out what npm would bring for every graphics card. */
+  omitOptional: boolean;
+}
+
+export interface PeerKind {
+  /** The column in which it is reported: of several that share one, the better counts. */
+  column: Column;
+  packages: PeerPackages | null;
+  modelOf(models: BenchModels): string;
+  open(options: PeerOptions): Promise<Peer>;
+}
+
+export const columns = ['slmd', 'onnxruntime-node', 'transformers.js', 'llama.cpp'] as const;
+export type Column = (typeof columns)[number];
+
+const transformersVersion = '4.3.1';
+const llamaVersion = '3.22.1';
+const platform = `${process.platform}-${process.arch}`;
+
+/** Who is compared. Each is opened in a process of its own. */
+export const peerKinds: Record<string, PeerKind> = {
+  slmd: {
+    column: 'slmd',
+    packages: null,
+    modelOf: ({ slmd }) => slmd[32],
+    open: async (options) => (await import('./slmd.ts')).open(options),
+  },
+  'onnxruntime-node growing': {
+    column: 'onnxruntime-node',
+    packages: null,
+    modelOf: ({ slmd }) => slmd[32],
+    open: async (options) => (await import('./onnxruntime-node.ts')).open(options, 'growing'),
+  },
+  'onnxruntime-node shared': {
+    column: 'onnxruntime-node',
+    packages: null,
+    modelOf: ({ slmd }) => slmd[32],
+    open: async (options) => (await import('./onnxruntime-node.ts')).open(options, 'shared'),
+  },
+  'transformers.js': {
+    column: 'transformers.js',
+    packages: {
+      folder: 'transformers',
+      packages: [`@huggingface/transformers@${transformersVersion}`],
+      omitOptional: false,
+    },
+    modelOf: ({ hub }) => hub,
+    open: async (options) => (await import('./transformers.ts')).open(options),
+  },
+  'llama.cpp': {
+    column: 'llama.cpp',
+    packages: {
+      folder: 'llama-cpp',
+      packages: [`node-llama-cpp@${llamaVersion}`, `@node-llama-cpp/${platform}@${llamaVersion}`],
+      omitOptional: true,
+    },
+    modelOf: ({ gguf }) => gguf,
+    open: async (options) => (await import('./llama-cpp.ts')).open(options),
+  },
+};
