@@ -28,6 +28,9 @@ const debianPackages = {
   openssl: 'openssl',
 };
 
+/** Several times what the longest test takes on a machine that has other work. */
+const testTimeoutMs = 600_000;
+
 const ci = process.env.CI === 'true';
 const missing = installMissing(debianPackages);
 if (missing.length > 0) {
@@ -51,7 +54,9 @@ function runTests(patterns: string[]): number {
     return 2;
   }
   const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
-  const options = ['--test', '--test-concurrency=2', '--test-reporter=spec'];
+  // What hangs fails, and keeps nobody waiting: neither a test nor what one has left behind.
+  const limits = [`--test-timeout=${testTimeoutMs}`, '--test-force-exit'];
+  const options = ['--test', '--test-concurrency=2', '--test-reporter=spec', ...limits];
   return (
     spawnSync(process.execPath, [...options, ...files], { cwd: root, env, stdio: 'inherit' }).status ?? 1
   );

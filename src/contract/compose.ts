@@ -27,7 +27,10 @@ const earlyMessages: Record<EarlyEnd, string> = {
   expired: 'the deadline passed before the answer was complete',
 };
 
-/** The result of a generation that ran; `early` says why it was cut short, if it was. */
+/**
+ * The result of a generation that ran; `early` says why it was cut short, if it was. An engine is another
+ * process: what it says of its own text is looked at.
+ */
 export function answered(
   request: PromptRequest,
   generated: Generated,
@@ -35,15 +38,23 @@ export function answered(
   early: EarlyEnd | null,
   origin: Origin,
 ): Result {
+  const wanted = request.response_format !== null;
+  const json = wanted && generated.format_complete ? jsonOf(generated.text) : null;
+  if (json === notJson)
+    return failed(
+      request,
+      'engine_failed',
+      'the engine called an answer whole that is no JSON',
+      attempt,
+      origin,
+    );
   return {
     id: request.id,
     device: origin.device,
     model: origin.model,
     status: early ?? 'ok',
     text: generated.text,
-    ...(request.response_format === null
-      ? {}
-      : { json: generated.format_complete ? jsonOf(generated.text) : null }),
+    ...(wanted ? { json } : {}),
     finish_reason: generated.finish_reason,
     ...(early === null ? {} : { error: wireError(early, earlyMessages[early]) }),
     usage: generated.usage,
@@ -62,10 +73,16 @@ function jsonOf(text: string): unknown {
     if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth);
     else if (token === ']' || token === '}') depth--;
   }
-  return deepest > jsonDepthMax ? null : JSON.parse(text);
+  if (deepest > jsonDepthMax) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return notJson;
+  }
 }
 
 const jsonDepthMax = 256;
+const notJson = Symbol('not JSON');
 
 /** The result of a request that ended while it waited, for its turn or for another attempt. */
 export function endedWaiting(

@@ -233,7 +233,7 @@ function finish(
 ): void {
   const usage = { prompt_tokens, cached_tokens: 0, completion_tokens: sent.length };
   const stamps = { started_at, tokenized_at, first_token_at, last_token_at: monotonicMs() };
-  // It says of its own text that it follows the format: a prompt that asks for one had better be JSON.
+  // It says of its own text that it follows the format, as an engine does that has gone wrong.
   const format_complete = response_format !== null && finish_reason === 'stop';
   send({ type: 'done', key, text: sent.join(''), format_complete, finish_reason, usage, stamps });
 }

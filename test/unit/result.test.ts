@@ -126,3 +126,18 @@ test('the members of every result are in one order', () => {
   assert.deepEqual(order(endedWaiting(request, 'cancelled', 0, origin)), wanted);
   assert.deepEqual(order(tooLarge(okResult(), 2, 1)), wanted);
 });
+
+test('[SLMD-FMT-3] an answer that its engine calls whole and that is no JSON is an engine that failed, and no answer', () => {
+  const request = promptRequest({ response_format: { type: 'json_object' } });
+  const generated = {
+    finish_reason: 'stop' as const,
+    usage: usageOf(3),
+    stamps: stampsOf(request.received_at, 1, 1, 1, 1),
+  };
+  const result = (text: string, format_complete: boolean) =>
+    answered(request, { ...generated, text, format_complete }, 1, null, origin);
+  assert.deepEqual([result('{"a":1}', true).status, result('{"a":1}', true).json], ['ok', { a: 1 }]);
+  assert.deepEqual([result('{"a":', false).status, result('{"a":', false).json], ['ok', null]);
+  const wrong = result('hello', true);
+  assert.deepEqual([wrong.status, wrong.error?.code], ['error', 'engine_failed']);
+});
