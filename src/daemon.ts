@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from './config/schema.ts';
 import type { Origin } from './contract/compose.ts';
+import type { BoardSnapshot } from './contract/result.ts';
 import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
 import { Delivery } from './delivery.ts';
@@ -9,6 +10,7 @@ import { Journal } from './journal/journal.ts';
 import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import type { Logger } from './lib/logger.ts';
 import { shippedModel } from './lib/package-root.ts';
+import { Recent } from './lib/recent.ts';
 import type { ServiceManager } from './lib/service-manager.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
@@ -46,6 +48,7 @@ export class Daemon {
   readonly #profile: string;
   readonly #board: Board;
   readonly #identity: BoardIdentity;
+  readonly #boardNow: Recent<BoardSnapshot>;
   /** Names this process: readers tell a late will from a new birth by it. */
   readonly #boot = randomBytes(6).toString('hex');
   readonly #topics: Topics;
@@ -74,6 +77,7 @@ export class Daemon {
     this.#log = log;
     this.#board = board;
     this.#identity = board.identity();
+    this.#boardNow = new Recent(() => board.snapshot(), boardKeptMs);
     this.#topics = topicsOf(config.topic_prefix, config.device);
     this.#models = new ModelChoice({ ...config.model, shipped: shippedModel() });
     this.#supervisor = this.#makeSupervisor(engine_entry);
@@ -277,7 +281,7 @@ export class Daemon {
     return {
       device: this.#config.device,
       model: this.#supervisor.info?.model.id ?? null,
-      board: this.#board.snapshot(),
+      board: this.#boardNow.value,
     };
   }
 
@@ -287,6 +291,8 @@ export class Daemon {
   }
 }
 
+/** Sensors are files, and a board warms up slowly: a flood of refusals does not read them for each. */
+const boardKeptMs = 500;
 /** How often results whose time has passed are looked for. */
 const sweepMs = 30_000;
 /** A full disk is looked at again after so long. */

@@ -11,6 +11,7 @@ import type { Routing } from './journal/record.ts';
 import { monotonicMs, timerMaxMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
+import { Sparing } from './lib/sparing.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
 import { TokenStream } from './mqtt/token-stream.ts';
 import type { Admission, Admitted } from './queue/admission.ts';
@@ -40,6 +41,9 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
   'out_of_memory',
 ]);
 
+/** Refusals that have a line each; a flood has hundreds a second, and telemetry counts them by their codes. */
+const refusalLines = { max: 20, interval_ms: 10_000 };
+
 /** Why a request ends early: for good, or for this process. */
 type End = EarlyEnd | 'draining';
 
@@ -64,11 +68,15 @@ interface Live {
 export class Service {
   readonly #parts: ServiceParts;
   readonly #live = new Map<string, Live>();
+  readonly #refusalLines: Sparing;
   #draining = false;
   #empty: (() => void)[] = [];
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
+    this.#refusalLines = new Sparing(refusalLines.max, refusalLines.interval_ms, (count) =>
+      parts.log.info({ count, interval_ms: refusalLines.interval_ms }, 'refused others besides'),
+    );
   }
 
   /** Takes any message of the broker's, and never throws: whatever it is, it is answered or dropped with a reason. */
@@ -250,7 +258,7 @@ export class Service {
   #refuse(refusal: Refusal, acknowledge: () => void): void {
     const { origin, telemetry, log } = this.#parts;
     if (this.#repeated(refusal, acknowledge)) return;
-    log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
+    if (this.#refusalLines.admits()) log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
     const result = refused(refusal, origin());
     this.#parts.delivery.result(JSON.stringify(result), refusal, {
       retain: false,

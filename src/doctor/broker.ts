@@ -22,6 +22,7 @@ const stepOf: Record<TroubleCode, Step> = {
   protocol: 'mqtt',
   closed: 'mqtt',
   taken_over: 'mqtt',
+  flooded: 'mqtt',
   packet: 'mqtt',
   credentials: 'authentication',
   not_authorized: 'acl',

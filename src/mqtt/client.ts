@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net';
-import mqtt, { type IClientOptions, type MqttClient, type Packet } from 'mqtt';
-import { generate } from 'mqtt-packet';
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
-import { incoming } from './incoming.ts';
-import { ConnectError, disconnectTrouble, type Trouble, troubleOf } from './trouble.ts';
+import { receive } from './intake.ts';
+import { ConnectError, disconnectTrouble, floodTrouble, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
 export type ProtocolVersion = 5 | 4;
@@ -111,7 +110,13 @@ export class Connection {
     client.stream.once('connect', () => {
       reached = true;
     });
-    receive(client, protocol, onMessage);
+    receive(client, protocol, {
+      message: onMessage,
+      flooded: () => {
+        trouble ??= floodTrouble(options.url);
+        client.end(true);
+      },
+    });
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
       trouble ??= troubleOf(error, options.url, reached);
@@ -211,34 +216,6 @@ export class Connection {
  */
 function sendAtOnce({ stream }: MqttClient): void {
   if ('setNoDelay' in stream) (stream as unknown as Socket).setNoDelay(true);
-}
-
-/**
- * Hands messages over, and leaves it to their taker to acknowledge them, when that is right.
- *
- * MQTT.js acknowledges a message once its handler calls back without an error, and reads nothing more
- * until it has called back: a late call would hold up the very PUBACKs and PINGRESPs that others wait
- * for. So the handler calls back at once, with an error that makes MQTT.js leave the PUBACK out, and the
- * PUBACK is written later. It can only go to the connection that brought the message, because each
- * connection has a client of its own: on another one the packet identifier may name another message.
- */
-function receive(
-  client: MqttClient,
-  protocol: ProtocolVersion,
-  onMessage: (message: IncomingMessage, acknowledge: () => void) => void,
-): void {
-  client.handleMessage = (packet, callback) => {
-    // Not the packet: what waits to be acknowledged must not keep its payload.
-    const { messageId } = packet;
-    let owed = packet.qos === 1;
-    onMessage(incoming(packet), () => {
-      if (!owed || !client.connected) return;
-      owed = false;
-      const puback = { cmd: 'puback', messageId, reasonCode: reasonCodes.success } as const;
-      client.stream.write(generate(puback as Packet, { protocolVersion: protocol }));
-    });
-    callback(packet.qos === 1 ? new Error('is acknowledged by its taker') : undefined);
-  };
 }
 
 function clientOptions(options: ConnectionOptions, protocol: ProtocolVersion): IClientOptions {

@@ -12,6 +12,7 @@ export type TroubleCode =
   | 'protocol'
   | 'closed'
   | 'taken_over'
+  | 'flooded'
   | 'packet';
 
 export interface Trouble {
@@ -59,6 +60,14 @@ export function disconnectTrouble(code: number, url: string): Trouble {
   if (code === 142)
     return { code: 'taken_over', message: `${url} has given this client id to another connection` };
   return { code: 'closed', message: `${url} ended the connection with code ${code}` };
+}
+
+/** A broker that sends on and on, whatever has not been acknowledged. */
+export function floodTrouble(url: string): Trouble {
+  return {
+    code: 'flooded',
+    message: `${url} sends without waiting for acknowledgements: bound what it has under way to a client (MQTT 5: it ignores the receive maximum)`,
+  };
 }
 
 function connackTrouble(code: number, url: string): Trouble {

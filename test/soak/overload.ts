@@ -24,6 +24,8 @@ export interface OverloadReport {
   service_rate: number;
   /** Prompts per second that the broker took. */
   offered_rate: number;
+  /** Answers per second meanwhile. */
+  served_rate: number;
   prompts: number;
   /** By status, and by code for what is no answer. */
   outcomes: Record<string, number>;
@@ -46,8 +48,11 @@ const tickMs = 10;
 const sampleMs = 250;
 /** Several times what a full queue takes, on a machine that is busy with the flood besides. */
 const deadlineMs = 20_000;
-/** Where there is memory, a heap grows because it may. With no more than a small board has it shows what it needs. */
-const heap = '--max-old-space-size=64';
+/**
+ * Where there is memory, a heap grows because it may. With no more than a small board has it shows what it needs.
+ * The nursery must be small beside it: where it might not fit into the rest, V8 collects the whole heap each time.
+ */
+const heap = '--max-old-space-size=64 --max-semi-space-size=4';
 
 /** Sends a device several times as many prompts as it can answer, and counts what becomes of each. */
 export function overload(options: OverloadOptions): Promise<OverloadReport> {
@@ -72,9 +77,11 @@ export function overload(options: OverloadOptions): Promise<OverloadReport> {
     );
     const offered_rate = await flood.run(service_rate * options.factor, options.seconds, options.progress);
     clearInterval(sampling);
+    const served_rate = flood.served / options.seconds;
     await flood.answered().catch(() => undefined);
     return {
       ...flood.report(),
+      served_rate,
       seed: options.seed,
       seconds: options.seconds,
       service_rate,
@@ -151,6 +158,11 @@ class Flood {
       await pause(tickMs);
     }
     return this.#sent.size / ((performance.now() - start) / 1000);
+  }
+
+  /** Answers so far. */
+  get served(): number {
+    return [...this.#sent.values()].filter(({ outcome }) => outcome === 'ok').length;
   }
 
   async answered(): Promise<void> {

@@ -6,6 +6,8 @@ import { backoffMs } from '../../src/lib/backoff.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
 import { messageOf, SlmdError } from '../../src/lib/errors.ts';
 import { engineEntry, packageRoot } from '../../src/lib/package-root.ts';
+import { Recent } from '../../src/lib/recent.ts';
+import { Sparing } from '../../src/lib/sparing.ts';
 import { randomNumbers } from '../support/random.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -58,4 +60,26 @@ test('an error keeps its code, and anything that is thrown has a message', () =>
     [messageOf(new Error('a')), messageOf('b'), messageOf(undefined)],
     ['a', 'b', 'undefined'],
   );
+});
+
+test('of what comes by the hundred the first few are admitted, and at the end the others are a number', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const others: number[] = [];
+  const sparing = new Sparing(3, 1000, (count) => others.push(count));
+  const burst = (size: number) => Array.from({ length: size }, () => sparing.admits()).filter(Boolean).length;
+  assert.equal(burst(100), 3);
+  assert.deepEqual(others, []);
+  t.mock.timers.tick(1000);
+  assert.deepEqual(others, [97]);
+  assert.equal(burst(2), 2);
+  t.mock.timers.tick(1000);
+  assert.deepEqual(others, [97]);
+});
+
+test('what is costly to read is read again when it is old, and not before', () => {
+  let reads = 0;
+  const kept = new Recent(() => ++reads, 60_000);
+  assert.deepEqual([kept.value, kept.value], [1, 1]);
+  const old = new Recent(() => ++reads, 0);
+  assert.deepEqual([old.value, old.value], [2, 3]);
 });

@@ -1,0 +1,70 @@
+import { generate, type Packet } from 'mqtt-packet';
+import type { IncomingMessage } from './inbox.ts';
+import { incoming, type PublishPacket } from './incoming.ts';
+
+/** What of MQTT.js's client a message comes through. */
+export interface Receiver {
+  readonly connected: boolean;
+  readonly stream: { write(bytes: Buffer): unknown };
+  handleMessage(
+    packet: PublishPacket & { qos: 0 | 1 | 2; messageId?: number },
+    callback: (error?: Error) => void,
+  ): void;
+}
+
+export interface IntakeEvents {
+  /** The broker keeps the message, and may bring it again, until it is acknowledged. */
+  message(message: IncomingMessage, acknowledge: () => void): void;
+  /** `unacknowledgedMax` messages wait for their acknowledgements: the connection is of no use any more. */
+  flooded(): void;
+}
+
+/**
+ * So many messages, then the event loop has a turn: the engine's pieces, the disk and the start of the next
+ * prompt do not wait for the end of a burst. MQTT.js alone would go through everything that has arrived.
+ */
+const messagesPerTurn = 8;
+/**
+ * How many messages may wait for their acknowledgement: each is a refusal in the outbox, some kilobyte.
+ * Brokers keep to a window (RabbitMQ 10, NATS 100, Mosquitto the receive maximum, and some thousand
+ * while it empties a queue). One without a window could send until the memory is full.
+ *
+ * Reading cannot wait for acknowledgements to go out: the broker's own, for which they wait, come by the same way.
+ */
+export const unacknowledgedMax = 8192;
+
+/**
+ * Hands messages over, and leaves it to their taker to acknowledge them, when that is right.
+ *
+ * MQTT.js acknowledges a message once its handler calls back without an error, and reads nothing more
+ * until it has called back: a late call would hold up the very PUBACKs and PINGRESPs that others wait
+ * for. So the handler calls back at once or after a turn of the loop, with an error that makes MQTT.js leave
+ * the PUBACK out, and the PUBACK is written later. It can only go to the connection that brought the message,
+ * because each connection has a client of its own: on another one the packet identifier may name another message.
+ */
+export function receive(client: Receiver, protocolVersion: 4 | 5, events: IntakeEvents): void {
+  let inTurn = 0;
+  let unacknowledged = 0;
+  client.handleMessage = (packet, callback) => {
+    // Not the packet: what waits to be acknowledged must not keep its payload.
+    const { messageId, qos } = packet;
+    const left = qos === 1 ? new Error('is acknowledged by its taker') : undefined;
+    // What comes after the end is not acknowledged, and comes again.
+    if (!client.connected) return callback(left);
+    let owed = qos === 1;
+    if (owed && ++unacknowledged > unacknowledgedMax) {
+      events.flooded();
+      return callback(left);
+    }
+    events.message(incoming(packet), () => {
+      if (!owed || !client.connected) return;
+      owed = false;
+      unacknowledged--;
+      const puback = { cmd: 'puback', messageId, reasonCode: 0 };
+      client.stream.write(generate(puback as Packet, { protocolVersion }));
+    });
+    if (++inTurn < messagesPerTurn) return callback(left);
+    inTurn = 0;
+    setImmediate(callback, left);
+  };
+}
