@@ -60,7 +60,7 @@ interface Live {
  * → measure.
  *
  * INVARIANTS: a prompt is acknowledged when it is journaled, or when the broker has its refusal, and not
- * before; every journaled request ends in exactly one result, after a restart if need be; an id that is
+ * before (so what comes while the device stops is left to the next process); every journaled request ends in exactly one result, after a restart if need be; an id that is
  * known is never computed again; a result is journaled before it is published, and published until the
  * broker has it. A refusal is not remembered: the same id may come again, when the queue has room or the
  * request has been mended.
@@ -86,7 +86,7 @@ export class Service {
     switch (reading.kind) {
       case 'prompt':
         telemetry.counters.received++;
-        void this.#serve(reading.request, acknowledge);
+        void this.#serve(reading.request, message.kept, acknowledge);
         break;
       case 'refusal':
         telemetry.counters.received++;
@@ -133,9 +133,11 @@ export class Service {
     clearTimeout(limit);
   }
 
-  async #serve(request: PromptRequest, acknowledge: () => void): Promise<void> {
+  async #serve(request: PromptRequest, kept: boolean, acknowledge: () => void): Promise<void> {
     const { journal, admission, telemetry } = this.#parts;
     if (this.#repeated(request, acknowledge)) return;
+    // Left with the broker, it is there for the next process.
+    if (this.#draining && kept) return;
     if (this.#draining)
       return this.#refuse(
         { ...request, error: wireError('draining', 'the device is stopping') },

@@ -22,7 +22,10 @@ export const errorCodes = {
   },
   response_topic_forbidden: { retryable: false, meaning: 'The Response Topic is outside the allow-list.' },
   queue_full: { retryable: true, meaning: 'The queue is at its bound; retry after retry_after_ms.' },
-  draining: { retryable: true, meaning: 'The device is stopping and takes no new prompts.' },
+  draining: {
+    retryable: true,
+    meaning: 'The device is stopping, and the broker does not keep this prompt for its restart.',
+  },
   deadline_unmeetable: {
     retryable: true,
     meaning: 'The answer would come after the deadline, by the measured pace of the device and what waits.',

@@ -110,13 +110,18 @@ export class Connection {
     client.stream.once('connect', () => {
       reached = true;
     });
-    receive(client, protocol, {
-      message: onMessage,
-      flooded: () => {
-        trouble ??= floodTrouble(options.url);
-        client.end(true);
+    const sessionKept = options.session_expiry_s > 0;
+    receive(
+      client,
+      { protocolVersion: protocol, sessionKept },
+      {
+        message: onMessage,
+        flooded: () => {
+          trouble ??= floodTrouble(options.url);
+          client.end(true);
+        },
       },
-    });
+    );
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
       trouble ??= troubleOf(error, options.url, reached);

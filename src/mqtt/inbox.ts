@@ -15,6 +15,8 @@ export interface IncomingMessage {
   topic: string;
   payload: Buffer;
   retained: boolean;
+  /** The broker keeps it for this device until it is acknowledged, also where the connection ends before that. */
+  kept: boolean;
   /** `monotonicMs()` */
   received_at: number;
   response_topic: string | null;

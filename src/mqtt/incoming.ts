@@ -16,12 +16,16 @@ export interface PublishPacket {
 }
 
 /** A PUBLISH that has just arrived. */
-export function incoming({ topic, payload, retain, properties }: PublishPacket): IncomingMessage {
+export function incoming(
+  { topic, payload, retain, properties }: PublishPacket,
+  kept: boolean,
+): IncomingMessage {
   const traceparent = properties?.userProperties?.traceparent;
   return {
     topic,
     payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
     retained: retain,
+    kept,
     received_at: monotonicMs(),
     response_topic: properties?.responseTopic ?? null,
     correlation: properties?.correlationData ?? null,

@@ -12,6 +12,12 @@ export interface Receiver {
   ): void;
 }
 
+export interface IntakeOptions {
+  protocolVersion: 4 | 5;
+  /** Whether the broker keeps what is not acknowledged beyond the connection. */
+  sessionKept: boolean;
+}
+
 export interface IntakeEvents {
   /** The broker keeps the message, and may bring it again, until it is acknowledged. */
   message(message: IncomingMessage, acknowledge: () => void): void;
@@ -42,7 +48,11 @@ export const unacknowledgedMax = 8192;
  * the PUBACK out, and the PUBACK is written later. It can only go to the connection that brought the message,
  * because each connection has a client of its own: on another one the packet identifier may name another message.
  */
-export function receive(client: Receiver, protocolVersion: 4 | 5, events: IntakeEvents): void {
+export function receive(
+  client: Receiver,
+  { protocolVersion, sessionKept }: IntakeOptions,
+  events: IntakeEvents,
+): void {
   let inTurn = 0;
   let unacknowledged = 0;
   client.handleMessage = (packet, callback) => {
@@ -56,7 +66,7 @@ export function receive(client: Receiver, protocolVersion: 4 | 5, events: Intake
       events.flooded();
       return callback(left);
     }
-    events.message(incoming(packet), () => {
+    events.message(incoming(packet, owed && sessionKept), () => {
       if (!owed || !client.connected) return;
       owed = false;
       unacknowledged--;

@@ -6,7 +6,7 @@ import { temporaryDir } from '../support/temporary.ts';
 import { inTime } from '../support/wait.ts';
 
 onEachBroker('a device that stops', (kind) => {
-  test('[SLMD-STA-5] answers what it has, and takes nothing new', async (t) => {
+  test('[SLMD-STA-5] answers what it has, and refuses what the broker does not keep for it', async (t) => {
     const { requester, daemon } = await new Stage(t).ready(kind);
     const running = await requester.send('slow 30');
     await requester.event(running, 'started');
@@ -14,12 +14,48 @@ onEachBroker('a device that stops', (kind) => {
     await requester.event(waiting, 'accepted');
     const stopped = daemon.stop();
     await requester.status(({ state }) => state === 'draining');
-    const { status, error } = await requester.ask('echo too late');
+    const { status, error } = await requester.ask('echo too late', { qos: 0 });
     assert.deepEqual([status, error?.code, error?.retryable], ['rejected', 'draining', true]);
     assert.equal((await requester.result(running)).status, 'ok');
     assert.equal((await requester.result(waiting)).text, 'waited');
     await inTime(stopped, 'the daemon stops');
     await requester.status(({ state, why }) => state === 'offline' && why === 'stopped');
+  });
+
+  test('[SLMD-STA-5] without a session it refuses whatever comes', async (t) => {
+    const { requester, daemon } = await new Stage(t).ready(kind, {
+      settings: { mqtt: { session_expiry_s: 0 } },
+    });
+    await requester.event(await requester.send('slow 30'), 'started');
+    const stopped = daemon.stop();
+    await requester.status(({ state }) => state === 'draining');
+    assert.equal((await requester.ask('echo too late')).error?.code, 'draining');
+    await inTime(stopped, 'the daemon stops');
+  });
+
+  test('[SLMD-STA-5] leaves what the broker keeps for it to the next process, which answers it', async (t) => {
+    const stage = new Stage(t);
+    const journal_dir = temporaryDir(t);
+    const { requester, daemon, broker } = await stage.ready(kind, { journal_dir });
+    const running = await requester.send('slow 30');
+    await requester.event(running, 'started');
+    const stopped = daemon.stop();
+    await requester.status(({ state }) => state === 'draining');
+    // More than the broker has under way to it at once.
+    const late = await Promise.all(Array.from({ length: 40 }, (_, i) => requester.send(`echo ${i}`)));
+    assert.equal((await requester.result(running)).status, 'ok');
+    await inTime(stopped, 'the daemon stops');
+    assert.deepEqual(
+      late.flatMap((id) => requester.messages(`slmd/kitchen/result/${id}`)),
+      [],
+    );
+
+    stage.daemon({ url: broker.url, journal_dir, settings: { mqtt: { protocol: kind.protocol } } });
+    const results = await Promise.all(late.map((id) => requester.result(id)));
+    assert.deepEqual(
+      results.map(({ status, text }) => [status, text]),
+      late.map((_, i) => ['ok', String(i)]),
+    );
   });
 
   test('[SLMD-STA-5] leaves what it cannot answer in time to the next process, which answers it', async (t) => {

@@ -23,7 +23,7 @@ export function fuzzInbox(seed: number, packets: number): Seen {
   const fuzzer = new Fuzzer(seed);
   const seen: Seen = {};
   for (let round = 0; round < packets; round++) {
-    const message = incoming(fuzzer.packet('slmd/kitchen'));
+    const message = incoming(fuzzer.packet('slmd/kitchen'), true);
     try {
       const kind = readOnce(message);
       seen[kind] = (seen[kind] ?? 0) + 1;

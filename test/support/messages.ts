@@ -29,6 +29,7 @@ export function promptMessage(
     topic: inbox.topics.prompt,
     payload: bytes,
     retained: false,
+    kept: true,
     received_at: 1000,
     response_topic: null,
     correlation: null,

@@ -13,11 +13,15 @@ class Burst implements Receiver {
   readonly stream = { write: (bytes: Buffer) => this.acknowledged.push(bytes) };
   handleMessage: Receiver['handleMessage'] = () => assert.fail('nobody receives');
 
-  constructor() {
-    receive(this, 5, {
-      message: (message, acknowledge) => this.taken.push({ message, acknowledge }),
-      flooded: () => this.floods++,
-    });
+  constructor(sessionKept = true) {
+    receive(
+      this,
+      { protocolVersion: 5, sessionKept },
+      {
+        message: (message, acknowledge) => this.taken.push({ message, acknowledge }),
+        flooded: () => this.floods++,
+      },
+    );
   }
 
   /** Brings messages as MQTT.js does: the next when the one before was called back. Resolves with the last. */
@@ -56,6 +60,15 @@ test('a message is acknowledged once, when its taker says so, with its own packe
     burst.acknowledged.map((bytes) => bytes.readUInt16BE(2)),
     [2],
   );
+});
+
+test('what the broker keeps is what it waits to have acknowledged, in a session that outlives the connection', async () => {
+  const kept = async (qos: 0 | 1, sessionKept: boolean) => {
+    const burst = new Burst(sessionKept);
+    await burst.arrive(1, qos);
+    return burst.taken[0]?.message.kept;
+  };
+  assert.deepEqual([await kept(1, true), await kept(0, true), await kept(1, false)], [true, false, false]);
 });
 
 test('what is acknowledged makes room: any number of messages comes through one connection', async () => {
