@@ -27,8 +27,8 @@ let made = 0;
 
 async function write(
   form: Partial<ForeignForm>,
-  checkpoint: TinyCheckpointOptions = {},
-  build: BuildOptions = {},
+  checkpoint: TinyCheckpointOptions,
+  build: BuildOptions,
 ): Promise<string> {
   const dir = join(parent, String(made++));
   await writeTransformersJsModel(dir, { checkpoint, build, form });
@@ -165,4 +165,51 @@ for (const backend of ['native', 'node'] as const)
               { ...tinyVariants[name], dtype: 'F32' },
               { quantization, accuracyLevel: 0 },
             ));
+    for (const attention of ['plain', 'grouped'] as const)
+      describe(`with ${attention} attention`, async () => {
+        const form: Partial<ForeignForm> = { attention, positions: false };
+        const own = await openOwn({}, float32);
+        const decoder = await open(backend, await write(form, {}, float32));
+        after(() => Promise.all([own.dispose(), decoder.dispose()]));
+
+        /** That the next token says what it says in a sequence that was never disturbed. */
+        async function assertUndisturbed(): Promise<void> {
+          assert.equal(decoder.length, prompt.length);
+          own.reset();
+          const expected = await own.forward([...prompt, 9]);
+          const difference = largestDifference(await decoder.forward([9]), expected);
+          assert.ok(difference < float32Tolerance, `differs by ${difference}`);
+        }
+
+        test('leaves the sequence as it was when a run fails, is refused or is aborted', async () => {
+          decoder.reset();
+          await decoder.forward(prompt);
+          await assert.rejects(decoder.forward([99_999]));
+          await assert.rejects(decoder.forward([]));
+          await assert.rejects(decoder.forward(new Array<number>(41).fill(1)));
+          const reason = new Error('asked to');
+          const aborted = decoder.forward([1, 2], AbortSignal.abort(reason));
+          await assert.rejects(aborted, (thrown) => thrown === reason);
+          await assertUndisturbed();
+        });
+
+        test('forgets what a run that fails after a rewind would have overwritten', async () => {
+          decoder.reset();
+          await decoder.forward([...prompt, 200, 3, 5]);
+          decoder.rewind(prompt.length);
+          await assert.rejects(decoder.forward([99_999]));
+          await assertUndisturbed();
+          assert.throws(() => decoder.rewind(prompt.length + 2));
+        });
+
+        test('computes a context that is full to its last token', async () => {
+          const full = Array.from({ length: 64 }, (_, i) => (i * 31 + 5) % 256);
+          decoder.reset();
+          for (const part of [full.slice(0, 50), full.slice(50, 63)]) await decoder.forward(part);
+          own.reset();
+          const expected = await own.forward(full);
+          assert.ok(largestDifference(await decoder.forward(full.slice(63)), expected) < float32Tolerance);
+          await assert.rejects(decoder.forward([1]));
+        });
+      });
   });
