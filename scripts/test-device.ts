@@ -9,8 +9,10 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { installMissing } from './debian.ts';
+import { boardImage } from './device/board-image.ts';
 import { emulator, teachKernel } from './device/emulator.ts';
 import { Missing } from './device/fetch.ts';
+import { flashedCard } from './device/flashed-card.ts';
 import { buildTestPackages } from './device/packages.ts';
 import { rootFileSystem } from './device/root-file-system.ts';
 
@@ -21,8 +23,10 @@ const usage = `npm run test:device [-- --tier N …]
   --tier 0  unit file, profiles, sandbox and package, without an emulator
   --tier 1  the package's programs on an emulated Cortex-A72 and Cortex-A76
   --tier 2  the package in an arm64 Debian: installed, asked, upgraded under load, removed, purged
+  --tier 3  a board of 512 MB that was flashed before: its service in its sandbox, an upgrade, its memory
+  --tier 4  a card from slmd flash to the first answer, and what it leaves and whom it speaks to
 
-Without --tier: all three.`;
+Without --tier: 0 to 2. The others boot whole machines.`;
 
 interface Tier {
   title: string;
@@ -36,6 +40,29 @@ interface Tier {
 /** Both of the upper tiers use them, and build them once. */
 let packages: Promise<void> | undefined;
 const testPackages = () => (packages ??= step('three packages for arm64', buildTestPackages));
+
+/** What the tiers need that boot a machine: an image is made without mounting anything. */
+const machine = {
+  'qemu-system-aarch64': 'qemu-system-arm',
+  mmdebstrap: 'mmdebstrap',
+  'arch-test': 'arch-test',
+  mcopy: 'mtools',
+  'mkfs.vfat': 'dosfstools',
+  mke2fs: 'e2fsprogs',
+  sfdisk: 'fdisk',
+  depmod: 'kmod',
+  cpio: 'cpio',
+  xz: 'xz-utils',
+  mosquitto: 'mosquitto',
+  openssl: 'openssl',
+  socat: 'socat',
+};
+
+async function prepareMachine(): Promise<void> {
+  await step('the emulator in the kernel', async () => forgotten.push(teachKernel(emulator().qemu)));
+  await step('a card with Debian and cloud-init', async () => boardImage());
+  await testPackages();
+}
 
 const tiers: Tier[] = [
   {
@@ -73,7 +100,27 @@ const tiers: Tier[] = [
       await testPackages();
     },
   },
+  {
+    title: 'a flashed board of 512 MB, booted again',
+    files: ['ladder/warm'],
+    commands: machine,
+    prepare: async () => {
+      await prepareMachine();
+      if (flashedCard() !== null) return;
+      await step('a card that has been flashed', async () => run(4));
+      if (flashedCard() === null) throw new Missing('tier 4, which flashes the card, has failed');
+    },
+  },
+  {
+    title: 'a card, from slmd flash to the first answer',
+    files: ['ladder/flashed'],
+    commands: machine,
+    prepare: () => prepareMachine(),
+  },
 ];
+
+/** In this order; the rest is asked for. */
+const usual = [0, 1, 2];
 
 /** What the kernel was taught for these tests. */
 const forgotten: { forget(): void }[] = [];
@@ -84,7 +131,7 @@ async function main(args: string[]): Promise<number> {
     help: { type: 'boolean', short: 'h' },
   } as const;
   const { values } = parseArgs({ args, options });
-  const wanted = values.tier?.map(Number) ?? tiers.map((_, number) => number);
+  const wanted = values.tier?.map(Number) ?? usual;
   if (values.help === true || wanted.some((number) => tiers[number] === undefined)) {
     console.log(usage);
     return values.help === true ? 0 : 2;
@@ -103,7 +150,7 @@ async function main(args: string[]): Promise<number> {
 
 /** One tier, as a row of the table. */
 async function climb(number: number): Promise<string> {
-  const { title, files, commands, prepare } = tiers[number] as Tier;
+  const { title, commands, prepare } = tiers[number] as Tier;
   console.log(`\ntier ${number}: ${title}`);
   const row = (prepared: number, tested: number | null, result: string) =>
     `| ${number} | ${title} | ${seconds(prepared)} | ${tested === null ? '–' : seconds(tested)} | ${result} |`;
@@ -122,11 +169,16 @@ async function climb(number: number): Promise<string> {
     );
   }
   const prepared = performance.now() - began;
-  const paths = files.map((file) => `test/${file}.test.ts`);
+  const passed = run(number);
+  return row(prepared, performance.now() - began - prepared, passed ? 'passed' : 'FAILED');
+}
+
+/** Whether a tier's tests pass. */
+function run(number: number): boolean {
+  const paths = (tiers[number] as Tier).files.map((file) => `test/${file}.test.ts`);
   const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
   const node = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...paths];
-  const { status } = spawnSync(process.execPath, node, { cwd: root, env, stdio: 'inherit' });
-  return row(prepared, performance.now() - began - prepared, status === 0 ? 'passed' : 'FAILED');
+  return spawnSync(process.execPath, node, { cwd: root, env, stdio: 'inherit' }).status === 0;
 }
 
 async function step<T>(what: string, work: () => Promise<T>): Promise<void> {

@@ -40,19 +40,26 @@ export function mirror(): string {
 /**
  * Debian packages of `suite`, unpacked into the cache and not installed: whatever this machine runs, it is not
  * changed, and nobody needs to be root.
+ *
+ * @param packages names; one that ends with `>` stands for the package that it depends on first
  */
-export function unpackedPackages(name: string, packages: readonly string[]): string {
+export function unpackedPackages(
+  name: string,
+  packages: readonly string[],
+  architecture: 'amd64' | 'arm64' = 'amd64',
+): string {
   const dir = join(cacheDirectory(), 'device', `${name}-${suite}`);
   if (existsSync(dir)) return dir;
   if (!existsSync(keyring))
     throw new Missing(`there is no ${keyring}; on Debian: apt-get install debian-archive-keyring`);
   const making = `${dir}.${process.pid}`;
   try {
-    const options = privateApt(join(making, 'apt'));
+    const options = privateApt(join(making, 'apt'), architecture);
     run('apt-get', [...options, 'update', '-qq']);
+    const named = packages.map((name) => (name.endsWith('>') ? firstOf(name.slice(0, -1), options) : name));
     const debs = join(making, 'debs');
     mkdirSync(debs);
-    run('sh', ['-c', 'cd "$1"; shift; apt-get "$@"', 'sh', debs, ...options, '-qq', 'download', ...packages]);
+    run('sh', ['-c', 'cd "$1"; shift; apt-get "$@"', 'sh', debs, ...options, '-qq', 'download', ...named]);
     for (const deb of readdirSync(debs)) run('dpkg-deb', ['-x', join(debs, deb), join(making, 'root')]);
     renameSync(join(making, 'root'), dir);
   } finally {
@@ -61,8 +68,14 @@ export function unpackedPackages(name: string, packages: readonly string[]): str
   return dir;
 }
 
+function firstOf(name: string, apt: readonly string[]): string {
+  const [, first] = /Depends: (\S+)/.exec(run('apt-cache', [...apt, 'depends', name])) ?? [];
+  if (first === undefined) throw new Missing(`Debian's ${name} depends on nothing`);
+  return first;
+}
+
 /** An apt of its own, which knows one suite and writes into one directory. */
-function privateApt(dir: string): string[] {
+function privateApt(dir: string, architecture: string): string[] {
   for (const path of ['state/lists/partial', 'cache/archives/partial'])
     mkdirSync(join(dir, path), { recursive: true });
   writeFileSync(join(dir, 'sources.list'), `deb [signed-by=${keyring}] ${mirror()} ${suite} main\n`);
@@ -72,7 +85,8 @@ function privateApt(dir: string): string[] {
     'Dir::State': join(dir, 'state'),
     'Dir::State::status': '/dev/null',
     'Dir::Cache': join(dir, 'cache'),
-    'APT::Architecture': 'amd64',
+    'APT::Architecture': architecture,
+    'APT::Architectures': architecture,
     'APT::Sandbox::User': '',
     'Acquire::Languages': 'none',
   };

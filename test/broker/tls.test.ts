@@ -1,48 +1,29 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type ConnectionOptions, connect } from 'node:tls';
-import { commandMissing, mosquittoMissing, startMosquitto } from '../support/mosquitto.ts';
+import { certificate, makeCertificates, startExampleBroker } from '../support/example-broker.ts';
+import { commandMissing, mosquittoMissing } from '../support/mosquitto.ts';
 import { Stage } from '../support/stage.ts';
-import { systemdDir } from '../support/unit-file.ts';
 
-const example = join(systemdDir, 'mosquitto');
 const skip = mosquittoMissing() || commandMissing('openssl', ['version']);
 
-/** The broker as `systemd/mosquitto/` describes it, on a free port and with its files elsewhere. */
 describe('the example broker with TLS 1.3 and client certificates', { skip }, () => {
   let dir: string;
   before(() => {
     dir = mkdtempSync(join(tmpdir(), 'slmd-tls-'));
-    const script = join(example, 'certificates.sh');
-    const { status, stderr } = spawnSync(script, [dir, 'localhost', 'home', 'kitchen'], { encoding: 'utf8' });
-    assert.equal(status, 0, stderr);
-    copyFileSync(join(example, 'acl'), join(dir, 'acl'));
+    makeCertificates(dir, 'localhost', ['home', 'kitchen']);
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
-  const startBroker = () =>
-    startMosquitto({
-      whole: (port, state) =>
-        readFileSync(join(example, 'mosquitto.conf'), 'utf8')
-          .replace('listener 8883', `listener ${port} 127.0.0.1\nlog_dest file ${state}/log`)
-          .replaceAll('/etc/mosquitto/slmd/', `${dir}/`)
-          .replace('/var/lib/mosquitto/', `${state}/`),
-    });
-  const certificate = (name: string) => ({
-    ca: readFileSync(join(dir, 'ca.pem')),
-    cert: readFileSync(join(dir, `${name}.pem`)),
-    key: readFileSync(join(dir, `${name}.key`)),
-  });
   const ready = async (t: { after(clean: () => Promise<void>): void }) => {
     const stage = new Stage(t);
-    const { port } = stage.add(await startBroker());
+    const { port } = stage.add(await startExampleBroker(dir));
     const url = `mqtts://localhost:${port}`;
-    const requester = await stage.requester({ url, client: certificate('home') });
+    const requester = await stage.requester({ url, client: certificate(dir, 'home') });
     return { stage, port, url, requester };
   };
 
@@ -56,7 +37,7 @@ describe('the example broker with TLS 1.3 and client certificates', { skip }, ()
 
     const device = await stage.requester({
       url,
-      client: certificate('kitchen'),
+      client: certificate(dir, 'kitchen'),
       filters: ['slmd/kitchen/#'],
     });
     const since = requester.heard.mark;
@@ -82,10 +63,10 @@ describe('the example broker with TLS 1.3 and client certificates', { skip }, ()
       );
       return Promise.race([refused, answered]).finally(() => socket.destroy());
     };
-    const { ca } = certificate('home');
-    assert.equal(await attempt(certificate('home')), 'CONNACK');
+    const { ca } = certificate(dir, 'home');
+    assert.equal(await attempt(certificate(dir, 'home')), 'CONNACK');
     assert.equal(await attempt({ ca }), 'refused');
-    assert.equal(await attempt({ ...certificate('home'), maxVersion: 'TLSv1.2' }), 'refused');
+    assert.equal(await attempt({ ...certificate(dir, 'home'), maxVersion: 'TLSv1.2' }), 'refused');
   });
 });
 

@@ -1,7 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { bootPartition, bootRecordBytes, type Partition } from '../../src/flash/partition.ts';
 import { commandMissing } from './mosquitto.ts';
 
 const mebibyte = 1024 * 1024;
@@ -58,8 +68,38 @@ export function makeImage(
 
 /** A file of an image's boot partition; null where there is none. */
 export function bootFile(image: string, name: string): string | null {
-  const { status, stdout } = spawnSync('mtype', ['-i', `${image}@@${layout.boot_offset}`, `::/${name}`]);
+  const { status, stdout } = spawnSync('mtype', ['-i', `${image}@@${bootOf(image).offset}`, `::/${name}`]);
   return status === 0 ? stdout.toString() : null;
+}
+
+/** The names in the root of an image's boot partition. */
+export function bootNames(image: string): string[] {
+  const { stdout } = spawnSync('mdir', ['-b', '-i', `${image}@@${bootOf(image).offset}`, '::/']);
+  return stdout
+    .toString()
+    .split('\n')
+    .flatMap((line) => /^::\/(.+?)\/?$/.exec(line)?.[1] ?? []);
+}
+
+/** Every byte of an image's boot partition: what is deleted may still be there. */
+export function bootBytes(image: string): Buffer {
+  const { offset, bytes } = bootOf(image);
+  return headOf(image, offset + bytes).subarray(offset);
+}
+
+function bootOf(image: string): Partition {
+  return bootPartition(headOf(image, bootRecordBytes), Number.POSITIVE_INFINITY);
+}
+
+function headOf(path: string, bytes: number): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const head = Buffer.alloc(bytes);
+    readSync(file, head, 0, bytes, 0);
+    return head;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The root file system's bytes: flashing leaves them as they are. */
