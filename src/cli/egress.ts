@@ -84,9 +84,12 @@ function beyondLoopback(addresses: string[]): string[] {
   return [...new Set(addresses)].filter((address) => address !== '::1' && !address.startsWith('127.'));
 }
 
+/** systemctl takes its word `localhost` alone, but not in a list. */
+const loopback = ['127.0.0.0/8', '::1/128'];
+
 function allow(addresses: string[]): void {
   // The first assignment empties the list, which would otherwise only grow.
-  const list = ['localhost', ...addresses].join(' ');
+  const list = [...loopback, ...addresses].join(' ');
   const properties = ['IPAddressAllow=', `IPAddressAllow=${list}`];
   const { status, error } = spawnSync(
     'systemctl',

@@ -66,7 +66,7 @@ test('slmd egress --apply tells systemd the whole list, and fails where systemd 
     '--runtime',
     'slmd.service',
     'IPAddressAllow=',
-    'IPAddressAllow=localhost 192.0.2.7',
+    'IPAddressAllow=127.0.0.0/8 ::1/128 192.0.2.7',
   ]);
   assert.equal(run(join(dir, 'nothing-here')).status, 1);
 });
