@@ -25,6 +25,7 @@ const usage = `npm run test:device [-- --tier N …]
   --tier 2  the package in an arm64 Debian: installed, asked, upgraded under load, removed, purged
   --tier 3  a board of 512 MB that was flashed before: its service in its sandbox, an upgrade, its memory
   --tier 4  a card from slmd flash to the first answer, and what it leaves and whom it speaks to
+  --tier 5  the card of tier 4 in QEMU's Raspberry Pi 3
 
 Without --tier: 0 to 2. The others boot whole machines.`;
 
@@ -62,6 +63,13 @@ async function prepareMachine(): Promise<void> {
   await step('the emulator in the kernel', async () => forgotten.push(teachKernel(emulator().qemu)));
   await step('a card with Debian and cloud-init', async () => boardImage());
   await testPackages();
+}
+
+async function prepareFlashedCard(): Promise<void> {
+  await prepareMachine();
+  if (flashedCard() !== null) return;
+  await step('a card that has been flashed', async () => run(4));
+  if (flashedCard() === null) throw new Missing('tier 4, which flashes the card, has failed');
 }
 
 const tiers: Tier[] = [
@@ -104,18 +112,19 @@ const tiers: Tier[] = [
     title: 'a flashed board of 512 MB, booted again',
     files: ['ladder/warm'],
     commands: machine,
-    prepare: async () => {
-      await prepareMachine();
-      if (flashedCard() !== null) return;
-      await step('a card that has been flashed', async () => run(4));
-      if (flashedCard() === null) throw new Missing('tier 4, which flashes the card, has failed');
-    },
+    prepare: () => prepareFlashedCard(),
   },
   {
     title: 'a card, from slmd flash to the first answer',
     files: ['ladder/flashed'],
     commands: machine,
     prepare: () => prepareMachine(),
+  },
+  {
+    title: 'the flashed card in a Raspberry Pi 3',
+    files: ['ladder/raspberry-pi'],
+    commands: machine,
+    prepare: () => prepareFlashedCard(),
   },
 ];
 

@@ -114,11 +114,12 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
   });
 
   test('from its control group nobody is reached but the broker', async () => {
-    const speak = 'exec 3<>/dev/tcp/10.0.2.2';
-    const inside = `echo $$ >${cgroup}/cgroup.procs && ${speak}/7`;
-    assert.match((await guest.run('/bin/bash', '-c', inside)).output, /Operation not permitted/);
+    const speak = (port: number, first = '') =>
+      guest.run('/usr/bin/timeout', '20', '/bin/bash', '-c', `${first} exec 3<>/dev/tcp/10.0.2.2/${port}`);
+    // A packet that the filter takes is never answered.
+    assert.equal((await speak(7, `echo $$ >${cgroup}/cgroup.procs &&`)).status, 124);
     // Without the unit's filter, the same is heard on the wire.
-    await guest.run('/bin/bash', '-c', `${speak}/9`);
+    await speak(9);
     const spoken = guest.spokenTo;
     assert.deepEqual([spoken.has('tcp 10.0.2.2:7'), spoken.has('tcp 10.0.2.2:9')], [false, true]);
   });
