@@ -13,16 +13,22 @@ import { parseArgs } from 'node:util';
 import { Progress } from '../src/cli/progress.ts';
 import { chooseThreads } from '../src/onnx/threads.ts';
 import { type Comparison, compare } from './bench/compare.ts';
-import { buildBenchModels } from './bench/models/build.ts';
+import { type DeviceResult, deviceTable, measureDevice } from './bench/device.ts';
+import { type BenchModels, buildBenchModels } from './bench/models/build.ts';
 import { installPeer } from './bench/peers/install.ts';
-import { columns, peerKinds } from './bench/peers/peers.ts';
+import { type Clock, clocks } from './bench/peers/peer.ts';
+import { type Column, columns, peerKinds } from './bench/peers/peers.ts';
 import { plot } from './bench/plot.ts';
 import { comparisonTable, settingsLines } from './bench/report.ts';
+import { measureSelf, type SelfResult, selfTable } from './bench/self.ts';
+import { shapes } from './bench/shapes.ts';
+import { median } from './bench/statistics.ts';
 import { targetTable } from './bench/targets.ts';
 
 const usage = `npm run bench [-- options]
 
   --only <name>     one of ${columns.join(', ')}, or several with commas
+  --self            slmd alone instead: by context and block size, and a whole device beside its decoder
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
   --rounds <n>      how often everything is measured (default: 5)
@@ -34,10 +40,12 @@ const root = join(import.meta.dirname, '..');
 const cache = join(root, '.cache', 'bench');
 const decodeTokens = 48;
 const decodeTokensQuick = 12;
+const shapesAll = ['smollm2-135m', 'qwen2.5-0.5b'];
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: columns.join() },
+    self: { type: 'boolean', default: false },
     shape: { type: 'string' },
     threads: { type: 'string', default: String(chooseThreads()) },
     rounds: { type: 'string' },
@@ -47,51 +55,96 @@ const { values } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
+const options = {
+  shapes: values.shape?.split(',') ?? (values.quick ? shapesAll.slice(0, 1) : shapesAll),
+  columns: values.only.split(',').filter((name) => columns.some((column) => column === name)) as Column[],
+  threads: Number(values.threads),
+  rounds: Number(values.rounds ?? (values.quick ? 1 : 5)),
+  clock: values.clock as Clock,
+  decodeTokens: values.quick ? decodeTokensQuick : decodeTokens,
+};
 if (values.help) console.log(usage);
-else await bench();
+else if (!valid()) {
+  console.error(usage);
+  process.exitCode = 2;
+} else await bench();
+
+function valid(): boolean {
+  const counts = [options.threads, options.rounds];
+  return (
+    options.columns.length === values.only.split(',').length &&
+    options.shapes.every((shape) => Object.hasOwn(shapes, shape)) &&
+    Object.hasOwn(clocks, options.clock) &&
+    counts.every((count) => Number.isInteger(count) && count >= 1)
+  );
+}
 
 async function bench(): Promise<void> {
-  const only = values.only.split(',');
-  const known = only.map((name) => columns.find((column) => column === name));
-  const [threads, rounds] = [Number(values.threads), Number(values.rounds ?? (values.quick ? 1 : 5))];
-  const clock = values.clock === 'processor' ? 'processor' : 'wall';
-  if (known.includes(undefined) || values.clock !== clock || !(threads >= 1) || !(rounds >= 1)) {
-    console.error(usage);
-    process.exitCode = 2;
-    return;
-  }
+  const { rounds, threads, clock } = options;
   const machine = describeMachine();
   console.log(
     `${machine}\n${rounds} round(s), ${threads} thread(s), ${clock} time, load average ${load()}\n`,
   );
+  await mkdir(values.out, { recursive: true });
+  const write = (file: string, text: string) => writeFile(join(values.out, file), text);
+  if (values.self) {
+    await write('self.json', JSON.stringify({ machine, ...(await measureAlone()) }, null, 2));
+    console.log(`\nwritten: ${join(values.out, 'self.json')}`);
+    return;
+  }
+  const comparisons = await compareAll();
+  console.log(targetTable(comparisons));
+  await write('results.json', JSON.stringify({ machine, comparisons }, null, 2));
+  await write('plot.svg', plot(comparisons));
+  console.log(`\nwritten: ${join(values.out, 'results.json')}, plot.svg`);
+}
+
+async function compareAll(): Promise<Comparison[]> {
   const comparisons: Comparison[] = [];
-  for (const shape of (values.shape ?? (values.quick ? 'smollm2-135m' : 'smollm2-135m,qwen2.5-0.5b')).split(
-    ',',
-  )) {
-    const models = await buildBenchModels(join(cache, 'models'), shape, (step) =>
-      console.error(`building ${step}`),
+  for (const shape of options.shapes) {
+    const comparison = await withProgress(shape, (models, onProgress) =>
+      compare(shape, models, { ...options, packagesOf, onProgress }),
     );
-    const bar = new Progress(shape);
-    const comparison = await compare(shape, models, {
-      threads,
-      clock,
-      rounds,
-      decodeTokens: values.quick ? decodeTokensQuick : decodeTokens,
-      columns: known.filter((column) => column !== undefined),
-      packagesOf,
-      onProgress: (done, total) => bar.report(done, total),
-    });
-    bar.end();
     comparisons.push(comparison);
     console.log(`${comparisonTable(comparison)}\n`);
     for (const line of settingsLines(comparison)) console.log(`  ${line}`);
-    console.log(`  load average at each round: ${comparison.loads.map((l) => l.toFixed(1)).join(', ')}\n`);
+    console.log(
+      `  load average at each round: ${comparison.loads.map((one) => one.toFixed(1)).join(', ')}\n`,
+    );
   }
-  console.log(targetTable(comparisons));
-  await mkdir(values.out, { recursive: true });
-  await writeFile(join(values.out, 'results.json'), JSON.stringify({ machine, comparisons }, null, 2));
-  await writeFile(join(values.out, 'plot.svg'), plot(comparisons));
-  console.log(`\nwritten: ${join(values.out, 'results.json')}, plot.svg`);
+  return comparisons;
+}
+
+async function measureAlone(): Promise<{ layouts: SelfResult[]; devices: DeviceResult[] }> {
+  const layouts: SelfResult[] = [];
+  const devices: DeviceResult[] = [];
+  for (const shape of options.shapes) {
+    const layout = await withProgress(shape, async (models, onProgress) => {
+      devices.push(await measureDevice(shape, models.slmd[32], options.threads, options.rounds));
+      return measureSelf(shape, models, { ...options, onProgress });
+    });
+    layouts.push(layout);
+    const bandwidth = (median(layout.bandwidths) / 1e9).toFixed(1);
+    console.log(
+      `${selfTable(layout)}\n  memory read at ${bandwidth} GB/s with ${options.threads} thread(s)\n`,
+    );
+  }
+  console.log(deviceTable(devices));
+  return { layouts, devices };
+}
+
+/** Builds a shape's models where that was not done yet, and shows how far the work on them is. */
+async function withProgress<Result>(
+  shape: string,
+  work: (models: BenchModels, onProgress: (done: number, total: number) => void) => Promise<Result>,
+): Promise<Result> {
+  const models = await buildBenchModels(join(cache, 'models'), shape, (step) =>
+    console.error(`building ${step}`),
+  );
+  const bar = new Progress(shape);
+  const result = await work(models, (done, total) => bar.report(done, total));
+  bar.end();
+  return result;
 }
 
 async function packagesOf(name: string): Promise<string> {

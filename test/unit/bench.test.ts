@@ -10,6 +10,7 @@ import { writeLlamaCppModel } from '../../scripts/bench/models/llama-cpp-model.t
 import { plot } from '../../scripts/bench/plot.ts';
 import { writeRandomCheckpoint } from '../../scripts/bench/random-checkpoint.ts';
 import { comparisonTable, medianOf, ratioOf, settingsLines } from '../../scripts/bench/report.ts';
+import { selfTable } from '../../scripts/bench/self.ts';
 import { median } from '../../scripts/bench/statistics.ts';
 import { Checkpoint } from '../../src/builder/checkpoint.ts';
 
@@ -120,6 +121,22 @@ test('a peer that could not be measured has no number, no ratio, and its reason'
   assert.match(lines.find((line) => line.startsWith('llama.cpp'))!, /no binary for this processor/);
   assert.match(lines.find((line) => line.startsWith('growing'))!, /1 of 2/);
   assert.match(plot([comparison]), /not measured/);
+});
+
+test('a layout is compared with block 32 at the same context, and with what the memory gives', () => {
+  const cell = (context: number, blockSize: 32 | 64 | 128, speed: number) => ({
+    context,
+    blockSize,
+    tokensPerSecond: [speed],
+    bytesPerToken: 100e6,
+  });
+  const cells = [16, 128, 512, 2048].flatMap((context) => [
+    cell(context, 32, 100),
+    cell(context, 64, 150),
+    cell(context, 128, 200),
+  ]);
+  const line = selfTable({ shape: 'some', bandwidths: [40e9], cells }).split('\n')[1]!;
+  assert.deepEqual(line.match(/[\d.]+×|\d+ %/g), ['25 %', '1.00×', '38 %', '1.50×', '50 %', '2.00×']);
 });
 
 interface ReadTensor {

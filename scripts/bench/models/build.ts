@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../../../src/builder/build-model.ts';
+import { shippedModel } from '../../../src/lib/package-root.ts';
 import { writeRandomCheckpoint } from '../random-checkpoint.ts';
 import { shapes } from '../shapes.ts';
 import { writeHubModel } from './hub-model.ts';
@@ -18,6 +19,9 @@ export interface BenchModels {
   gguf: string;
 }
 
+/** Counted up where what is built changes, so that nothing earlier is taken for it. */
+const form = 2;
+
 /** Told what is being built, and that it is done. */
 type OnStep = (step: string) => void;
 
@@ -27,7 +31,7 @@ type OnStep = (step: string) => void;
  * Scales are found the quick way: they decide what a weight is, not how long it takes.
  */
 export async function buildBenchModels(cache: string, shape: string, onStep: OnStep): Promise<BenchModels> {
-  const dir = join(cache, shape);
+  const dir = join(cache, `${shape}-${form}`);
   if (!existsSync(dir)) {
     const unfinished = `${dir}.unfinished`;
     await rm(unfinished, { recursive: true, force: true });
@@ -51,6 +55,7 @@ async function buildAll(dir: string, shape: string, onStep: OnStep): Promise<voi
   const paths = pathsOf(dir);
   onStep(`${shape}: random weights`);
   await writeRandomCheckpoint(checkpoint, shapes[shape]!);
+  await copyTokenizer(checkpoint);
   for (const blockSize of blockSizes) {
     onStep(`${shape}: int4, block ${blockSize}`);
     const options: BuildOptions = { id: 'bench', blockSize, scales: 'nearest' };
@@ -61,4 +66,10 @@ async function buildAll(dir: string, shape: string, onStep: OnStep): Promise<voi
   onStep(`${shape}: Q4_0, for llama.cpp`);
   await writeLlamaCppModel(checkpoint, paths.gguf);
   await rm(checkpoint, { recursive: true });
+}
+
+/** Any will do for a model without a language, as long as its ids are in the vocabulary. */
+export async function copyTokenizer(checkpoint: string): Promise<void> {
+  for (const name of ['tokenizer.json', 'tokenizer_config.json'])
+    await copyFile(join(shippedModel(), name), join(checkpoint, name));
 }

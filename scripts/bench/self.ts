@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { readBandwidth } from '../../src/doctor/bandwidth.ts';
+import { kvBytes, type ModelSize, weightBytes } from '../../src/doctor/memory.ts';
+import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
+import { contextLength, promptOf } from './measures.ts';
+import { type BenchModels, type BlockSize, blockSizes } from './models/build.ts';
+import type { Clock } from './peers/peer.ts';
+import { PeerProcess } from './peers/peer-process.ts';
+import { median } from './statistics.ts';
+import { rounded, table } from './table.ts';
+
+export interface SelfOptions {
+  threads: number;
+  clock: Clock;
+  rounds: number;
+  decodeTokens: number;
+  onProgress(done: number, total: number): void;
+}
+
+/** slmd alone: decoding by the length of the context, for every block size. */
+export interface SelfResult {
+  shape: string;
+  /** Bytes per second with as many threads, read right before each round. */
+  bandwidths: number[];
+  cells: { blockSize: BlockSize; context: number; tokensPerSecond: number[]; bytesPerToken: number }[];
+}
+
+const contexts = [16, 128, 512, 2048] as const;
+
+/** Block sizes take turns at each context, so that what else the machine does meets all alike. */
+export async function measureSelf(
+  shape: string,
+  models: BenchModels,
+  options: SelfOptions,
+): Promise<SelfResult> {
+  const cells = contexts.flatMap((context) =>
+    blockSizes.map((blockSize) => ({
+      blockSize,
+      context,
+      tokensPerSecond: [] as number[],
+      bytesPerToken: bytesPerToken(models.slmd[blockSize], context),
+    })),
+  );
+  const result: SelfResult = { shape, bandwidths: [], cells };
+  const open = new Map<BlockSize, PeerProcess>();
+  try {
+    for (const blockSize of blockSizes) open.set(blockSize, await openSlmd(models.slmd[blockSize], options));
+    for (let round = 0; round < options.rounds; round++) {
+      result.bandwidths.push(await readBandwidth(Math.min(options.threads, availableParallelism()), null));
+      for (const { blockSize, context, tokensPerSecond } of cells) {
+        const prompt = promptOf(round)(context);
+        const { intervals_ms } = await open.get(blockSize)!.answer(prompt, options.decodeTokens + 1);
+        tokensPerSecond.push(1000 / median(intervals_ms));
+      }
+      options.onProgress(round + 1, options.rounds);
+    }
+  } finally {
+    await Promise.all([...open.values()].map((peer) => peer.close()));
+  }
+  return result;
+}
+
+async function openSlmd(model: string, { threads, clock }: SelfOptions): Promise<PeerProcess> {
+  const peer = await PeerProcess.open('slmd', { model, packages: '', threads, clock, contextLength });
+  await peer.answer(promptOf(0)(16), 8);
+  return peer;
+}
+
+/** Every weight once, and every cached token. */
+function bytesPerToken(model: string, context: number): number {
+  const size = modelSize(model);
+  return weightBytes(size) + kvBytes(size, context);
+}
+
+/** What the manifest says of a model's size. */
+export function modelSize(model: string): ModelSize {
+  const manifest = JSON.parse(readFileSync(join(model, manifestFile), 'utf8')) as Manifest;
+  const { geometry, parameters, quantization } = manifest;
+  const { layers, kv_heads, head_size } = geometry;
+  const { bits, block_size } = quantization;
+  return { parameters, bits, block_size, layers, kv_heads, head_size };
+}
+
+/** A row for each context: tokens per second and the share of the memory's bandwidth, and what blocks win. */
+export function selfTable({ shape, bandwidths, cells }: SelfResult): string {
+  const bandwidth = median(bandwidths);
+  const rows = contexts.map((context) => {
+    const here = cells.filter((cell) => cell.context === context);
+    const [block32] = here.map(({ tokensPerSecond }) => median(tokensPerSecond));
+    const columns = here.flatMap(({ tokensPerSecond, bytesPerToken: bytes }) => {
+      const speed = median(tokensPerSecond);
+      return [
+        rounded(speed),
+        `${((100 * speed * bytes) / bandwidth).toFixed(0)} %`,
+        `${(speed / block32!).toFixed(2)}×`,
+      ];
+    });
+    return [`decode, context ${context}`, ...columns];
+  });
+  const head = blockSizes.flatMap((blockSize) => [`block ${blockSize}`, 'of memory', '']);
+  return table([[`${shape}, tokens/s`, ...head], ...rows]);
+}
