@@ -156,6 +156,7 @@ export class Daemon {
             { model: info.model.id, ...info.engine, load_ms: Math.round(info.load_ms) },
             'engine ready',
           );
+          this.#queue.concurrency = info.engine.rows;
           this.#uplink.presence.condition('engine', null);
           this.#uplink.presence.engineReady(true);
         },

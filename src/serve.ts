@@ -1,4 +1,12 @@
-import { answered, type EarlyEnd, endedWaiting, failed, type Origin, refused } from './contract/compose.ts';
+import {
+  answered,
+  type EarlyEnd,
+  endedWaiting,
+  failed,
+  givenUp,
+  type Origin,
+  refused,
+} from './contract/compose.ts';
 import { type ErrorCode, errorCodes, wireError } from './contract/errors.ts';
 import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { Result } from './contract/result.ts';
@@ -12,10 +20,12 @@ import { monotonicMs, timerMaxMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { Sparing } from './lib/sparing.ts';
+import { whenAborted } from './lib/when-aborted.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
 import { TokenStream } from './mqtt/token-stream.ts';
 import type { Admission, Admitted } from './queue/admission.ts';
 import type { Place } from './queue/queue.ts';
+import { EngineLost } from './supervisor/engine-lost.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
@@ -168,7 +178,8 @@ export class Service {
     const deadline_at =
       stored.deadline_at === null ? null : received_at + stored.deadline_at - stored.received_at;
     const request = { ...stored, received_at, deadline_at };
-    const admitted = this.#parts.admission.enterAgain(request);
+    // What an earlier process was at when it ended may have ended it.
+    const admitted = this.#parts.admission.enterAgain(request, attempts > 0);
     const signal = this.#open(request, Promise.resolve());
     this.#announce(request, admitted);
     await this.#answer(request, admitted.place, attempts + 1, signal);
@@ -193,28 +204,28 @@ export class Service {
     signal: AbortSignal,
   ): Promise<Result | null> {
     const { attempts_max, origin, log } = this.#parts;
+    let turn = place.turn;
+    /** Attempts that count for nobody, because others had a part in them. */
+    let shared = 0;
     try {
-      const early = await Promise.race([place.turn, whenAborted(signal)]);
-      if (early === 'expired') this.#parts.admission.ended(request);
-      if (early !== undefined) return endedEarly(request, early, first - 1, origin());
-      if (first > attempts_max)
-        return failed(
-          request,
-          'engine_crashed',
-          `the device ended ${attempts_max} times while it worked on this prompt`,
-          attempts_max,
-          origin(),
-        );
       for (let attempt = first; ; attempt++) {
+        const early = await Promise.race([turn, whenAborted<End>(signal)]);
+        if (early === 'expired') this.#parts.admission.ended(request);
+        if (early !== undefined) return endedEarly(request, early, attempt - 1, origin());
+        if (attempt - shared > attempts_max) return givenUp(request, attempts_max, origin());
         try {
-          return await this.#run(request, attempt, signal);
+          return await this.#run(request, place, { attempt, counted: attempt - shared }, signal);
         } catch (error) {
           const { code, message } = error as SlmdError<ErrorCode>;
           if (!(error instanceof SlmdError) || !(code in errorCodes)) throw error;
           if (signal.aborted) return endedEarly(request, signal.reason as End, attempt, origin());
-          if (attempt >= attempts_max || !worthAnotherAttempt.has(code))
+          const suspect = error instanceof EngineLost && error.shared;
+          if (suspect) shared++;
+          if (attempt - shared >= attempts_max || !worthAnotherAttempt.has(code))
             return failed(request, code, message, attempt, origin());
           log.warn({ id: request.id, code, attempt }, 'an attempt failed; the next follows');
+          // Alone the next time, so that a prompt which ends the engine takes its neighbours along once.
+          if (suspect) turn = place.again();
         }
       }
     } finally {
@@ -222,12 +233,17 @@ export class Service {
     }
   }
 
-  async #run(request: PromptRequest, attempt: number, signal: AbortSignal): Promise<Result | null> {
+  async #run(
+    request: PromptRequest,
+    place: Place,
+    { attempt, counted }: { attempt: number; counted: number },
+    signal: AbortSignal,
+  ): Promise<Result | null> {
     const { supervisor, journal, post, topics, telemetry, origin } = this.#parts;
     const { id, messages, max_tokens, sampling, stop, response_format } = request;
     const began = monotonicMs();
     const waitsForModel = supervisor.info === null;
-    await journal.started(id, attempt);
+    await journal.started(id, counted);
     post.event(topics.event(id), { id, event: 'started', attempt });
     const stream = new TokenStream({ id, attempt, send: (batch) => post.tokens(topics.token(id), batch) });
     const onTokens = request.stream ? (text: string) => stream.push(text) : () => undefined;
@@ -235,10 +251,10 @@ export class Service {
       const job = { messages, max_tokens, sampling, stop, response_format };
       const done = await supervisor.generate(job, onTokens, signal);
       const early = done.finish_reason === 'cancelled' ? (signal.reason as End) : null;
-      if (!waitsForModel) this.#learn(request, done, began);
+      if (!waitsForModel) this.#learn(request, done, began, place.shared);
       if (early !== 'draining') return answered(request, done, attempt, early, origin());
       // An attempt that was interrupted in good order says nothing against the prompt.
-      await journal.started(id, attempt - 1);
+      await journal.started(id, counted - 1);
       return null;
     } finally {
       stream.flush();
@@ -246,8 +262,9 @@ export class Service {
     }
   }
 
-  #learn(request: PromptRequest, { stamps, usage, finish_reason }: DoneMessage, began: number): void {
-    this.#parts.admission.learn(request, {
+  #learn(request: PromptRequest, done: DoneMessage, began: number, shared: boolean): void {
+    const { stamps, usage, finish_reason } = done;
+    this.#parts.admission.learn(request, shared, {
       service_ms: monotonicMs() - began,
       prefill_ms: stamps.first_token_at - stamps.tokenized_at,
       decode_ms: stamps.last_token_at - stamps.first_token_at,
@@ -330,11 +347,4 @@ export class Service {
 /** The result of a request that ended before its answer; none where the next process goes on with it. */
 function endedEarly(request: PromptRequest, early: End, attempt: number, origin: Origin): Result | null {
   return early === 'draining' ? null : endedWaiting(request, early, attempt, origin);
-}
-
-function whenAborted(signal: AbortSignal): Promise<End> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(signal.reason as End);
-    else signal.addEventListener('abort', () => resolve(signal.reason as End), { once: true });
-  });
 }

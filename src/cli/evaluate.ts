@@ -42,6 +42,7 @@ export async function evaluate(
   const engine = await openEngine(modelDir, {
     backend: 'auto',
     threads,
+    rows: 1,
     prefill_chunk_tokens: 128,
     context_length_max: 4096,
     max_tokens_default: null,

@@ -20,7 +20,10 @@ export async function tryModel(
   entry = engineEntry(),
 ): Promise<void> {
   const model = { dir, trust: config.model.trust };
-  const options = supervisorOptions(config.engine, { entry, model, max_tokens_default: null });
+  const options = supervisorOptions(
+    { ...config.engine, rows: 1 },
+    { entry, model, max_tokens_default: null },
+  );
   await withEngine(options, (supervisor) => ask(supervisor, prompts));
 }
 

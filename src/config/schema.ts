@@ -126,6 +126,12 @@ export const configSchema = z.strictObject({
       .max(64)
       .default(0)
       .describe('0 lets the engine choose, by a short measurement when it loads a model.'),
+    rows: z
+      .union([z.literal('auto'), z.int().min(1).max(4)])
+      .default('auto')
+      .describe(
+        'Prompts that are answered at a time. auto: up to 4, where their memory fits and a measurement at load says that it helps.',
+      ),
     prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of progress.'),
     context_length_max: z
       .int()

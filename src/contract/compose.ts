@@ -105,6 +105,12 @@ export function failed(
   return withoutWork(request, wireError(code, message), 'error', attempt, origin);
 }
 
+/** The result of a request that is not tried again, because the device ended so often while it was. */
+export function givenUp(request: PromptRequest, attempts: number, origin: Origin): Result {
+  const message = `the device ended ${attempts} times while it worked on this prompt`;
+  return failed(request, 'engine_crashed', message, attempts, origin);
+}
+
 /** The result of a prompt that was turned down before any work. */
 export function refused(refusal: Refusal, origin: Origin): Result {
   return withoutWork(refusal, refusal.error, 'rejected', 0, origin);

@@ -75,6 +75,12 @@ export interface ComputeInfo {
   chosen_by: string;
   /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
   accuracy_level: number | null;
+  /** Prompts that are answered at a time. */
+  rows: number;
+  /** Who said so: the configuration, a measurement at load, the backend, the memory, or a rounding that differs. */
+  rows_chosen_by: string;
+  /** Tokens of all rows together for each token of one alone in the same time; null where nobody measured. */
+  rows_gain: number | null;
 }
 
 /** Of a model alone on its board, with a short context. */

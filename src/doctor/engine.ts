@@ -24,7 +24,7 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
  */
 export function runEngine(config: Config, entry: string, model: ModelSource): Promise<EngineRun> {
   const wanted = { entry, model, max_tokens_default: answerTokens };
-  return withEngine(supervisorOptions(config.engine, wanted), measure);
+  return withEngine(supervisorOptions({ ...config.engine, rows: 1 }, wanted), measure);
 }
 
 async function measure(supervisor: Supervisor): Promise<EngineRun> {

@@ -5,19 +5,19 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
-import type { Decoder } from '../onnx/decoder.ts';
+import type { Sequence } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
-import { type OpenedDecoder, openRuntime, type Runtime } from '../onnx/runtime.ts';
+import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 import { measurePace } from './pace.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { Rows } from './rows.ts';
 
-/** A loaded model that answers requests, one at a time. */
+/** A loaded model that answers requests, as many at a time as `info.engine.rows` says. */
 export interface Engine {
   readonly info: EngineInfo;
   /** See `generate.ts`. */
   generate(request: GenerateRequest, events?: GenerationEvents, signal?: AbortSignal): Promise<Generation>;
-  /** Gives the model's memory back; after the last generation is over. */
+  /** Gives the model's memory back; after the last generations are over. */
   close(): Promise<void>;
 }
 
@@ -35,24 +35,24 @@ export async function openEngine(
   const directory = await readModelDirectory(modelDir, trust);
   const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
   const runtime = openRuntime(options.backend);
-  const opened = await open(runtime, directory, options.threads, contextLength);
-  const { decoder } = opened;
+  const opened = await open(runtime, directory, options, contextLength);
+  const [first, ...others] = opened.rows;
   let bench: Pace;
   try {
-    await checkFirstRun(decoder, directory);
-    bench = await measurePace(decoder);
+    await checkFirstRun(first!, directory);
+    bench = await measurePace(first!);
   } catch (thrown) {
-    await decoder.dispose();
+    await opened.dispose();
     throw thrown;
   }
+  const rows = new Rows([first!, ...others]);
   const grammars = new Grammars({
     vocabulary: () =>
-      vocabularyOf(decoder.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
+      vocabularyOf(rows.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
   });
   const model = {
     ...directory,
-    decoder,
-    prefixes: new PrefixCache(decoder),
+    rows,
     grammars,
     prefillChunkTokens: options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,
@@ -69,7 +69,7 @@ export async function openEngine(
       generate(model, request, events, signal),
     close: async () => {
       await grammars.close();
-      await decoder.dispose();
+      await opened.dispose();
     },
   };
 }
@@ -77,12 +77,13 @@ export async function openEngine(
 async function open(
   runtime: Runtime,
   directory: ModelDirectory,
-  threads: number,
+  { threads, rows }: EngineOptions,
   contextLength: number,
-): Promise<OpenedDecoder> {
+): Promise<OpenedRows> {
   try {
-    return await runtime.openDecoder(directory.graphPath, {
+    return await runtime.openRows(directory.graphPath, {
       threads,
+      rows,
       contextLength,
       shape: shapeOf(directory.manifest),
       ...(directory.foreign && { foreign: directory.foreign }),
@@ -98,24 +99,24 @@ function shapeOf({ geometry, parameters, quantization }: ModelDirectory['manifes
 }
 
 /** A graph can load and still compute nonsense: the first answer is looked at before anybody asks. */
-async function checkFirstRun(decoder: Decoder, directory: ModelDirectory): Promise<void> {
+async function checkFirstRun(sequence: Sequence, directory: ModelDirectory): Promise<void> {
   const { vocabulary_size } = directory.manifest.geometry;
-  if (decoder.vocabularySize !== vocabulary_size) {
+  if (sequence.vocabularySize !== vocabulary_size) {
     throw unusable(
       directory,
-      `it has ${decoder.vocabularySize} logits and the manifest says ${vocabulary_size}`,
+      `it has ${sequence.vocabularySize} logits and the manifest says ${vocabulary_size}`,
     );
   }
-  const logits = await decoder.forward([0]).catch((thrown: unknown) => {
+  const logits = await sequence.forward([0]).catch((thrown: unknown) => {
     throw unusable(directory, messageOf(thrown));
   });
   if (!logits.every(Number.isFinite)) throw unusable(directory, 'its logits are not finite');
-  decoder.reset();
+  sequence.reset();
 }
 
 function describeRuntime(
   { name, version, backend, fallbackReason }: Runtime,
-  { compute, chosenBy }: OpenedDecoder,
+  { compute, chosenBy, rows, rowsChosenBy, rowsGain }: OpenedRows,
   { quantization }: ModelDirectory['manifest'],
 ): EngineInfo['engine'] {
   return {
@@ -127,6 +128,9 @@ function describeRuntime(
     spin_us: compute.spinUs,
     chosen_by: chosenBy,
     accuracy_level: compute.accuracyLevel ?? quantization.accuracy_level,
+    rows: rows.length,
+    rows_chosen_by: rowsChosenBy,
+    rows_gain: rowsGain,
   };
 }
 

@@ -7,17 +7,15 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import type { ModelDirectory } from '../model/directory.ts';
 import { encodeConversation } from '../model/prompt.ts';
-import type { Decoder } from '../onnx/decoder.ts';
+import type { Sequence } from '../onnx/decoder.ts';
 import { Answer } from './answer.ts';
 import { prefillRuns } from './prefill.ts';
-import type { PrefixCache } from './prefix-cache.ts';
+import type { Rows } from './rows.ts';
 import { Sampler } from './sampler.ts';
 
 /** What a generation needs of a loaded model. */
 export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 'stopIds'> & {
-  decoder: Decoder;
-  /** Of this decoder. */
-  prefixes: PrefixCache;
+  rows: Rows;
   prefillChunkTokens: number;
   /** For a request that names no `max_tokens`. */
   maxTokensDefault: number | null;
@@ -36,7 +34,7 @@ export interface GenerationEvents {
 }
 
 /**
- * Answers a request. Never more than one at a time for one decoder.
+ * Answers a request. Never more at a time than there are rows.
  *
  * `completion_tokens` counts every token that the model chose, the one that ended the answer included.
  *
@@ -49,7 +47,7 @@ export async function generate(
   events: GenerationEvents,
   signal: AbortSignal,
 ): Promise<Generation> {
-  const { prefixes, tokenizer, template } = model;
+  const { tokenizer, template, rows, grammars } = model;
   const started_at = monotonicMs();
   const prompt = encodeConversation(request.messages, tokenizer, template);
   const maxTokens = completionTokensMax(prompt.length, request.max_tokens, model);
@@ -57,26 +55,19 @@ export async function generate(
   const constraint =
     format === null
       ? undefined
-      : await model.grammars.open(format, () => events.onProgress?.(0, prompt.length), signal);
+      : await grammars.open(format, () => events.onProgress?.(0, prompt.length), signal);
   const tokenized_at = monotonicMs();
   const answer = new Answer(tokenizer, request.stop);
-  const cached_tokens = prefixes.enter(prompt);
+  const row = rows.take(prompt);
   try {
-    const logits = await prefill(model, prompt, cached_tokens, events, signal);
+    const cached_tokens = row.enter(prompt);
+    const run = { ...model, sequence: row.sequence, constraint, answer, maxTokens, events, signal };
+    const logits = await prefill(run, prompt, cached_tokens);
     const decoded =
       logits === undefined
         ? cancelledBeforeFirstToken()
-        : await decode(
-            model,
-            new Sampler(request.sampling, prompt),
-            answer,
-            constraint,
-            logits,
-            maxTokens,
-            events,
-            signal,
-          );
-    prefixes.leave(prompt);
+        : await decode(run, new Sampler(request.sampling, prompt), logits);
+    row.leave(prompt);
     const { completion_tokens, finish_reason, format_complete, first_token_at, last_token_at } = decoded;
     return {
       text: answer.text,
@@ -86,16 +77,29 @@ export async function generate(
       stamps: { started_at, tokenized_at, first_token_at, last_token_at },
     };
   } catch (thrown) {
-    prefixes.clear();
+    row.clear();
     throw thrown;
+  } finally {
+    rows.giveBack(row);
+    constraint?.close();
   }
 }
+
+/** A generation that has its row. */
+type Run = GenerationModel & {
+  sequence: Sequence;
+  constraint: Constraint | undefined;
+  answer: Answer;
+  maxTokens: number;
+  events: GenerationEvents;
+  signal: AbortSignal;
+};
 
 /** What was asked for must fit; what was not asked for is made to. */
 function completionTokensMax(
   promptTokens: number,
   asked: number | null,
-  { decoder: { contextLength }, maxTokensDefault }: GenerationModel,
+  { rows: { contextLength }, maxTokensDefault }: GenerationModel,
 ): number {
   const needed = promptTokens + (asked ?? 1);
   const left = contextLength - promptTokens;
@@ -108,15 +112,13 @@ function completionTokensMax(
 
 /** Runs what is left of the prompt through the model; the last token's logits, or undefined when cancelled. */
 async function prefill(
-  { decoder, prefillChunkTokens }: GenerationModel,
+  { sequence, prefillChunkTokens, events, signal }: Run,
   prompt: readonly number[],
   cachedTokens: number,
-  events: GenerationEvents,
-  signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
   let logits: Float32Array | undefined;
   for (const { start, end } of prefillRuns(cachedTokens, prompt.length, prefillChunkTokens)) {
-    logits = await nextLogits(decoder, prompt.slice(start, end), signal);
+    logits = await nextLogits(sequence, prompt.slice(start, end), signal);
     if (logits === undefined) return undefined;
     events.onProgress?.(end, prompt.length);
   }
@@ -130,14 +132,9 @@ type Decoded = Pick<Stamps, 'first_token_at' | 'last_token_at'> & {
 };
 
 async function decode(
-  { decoder, stopIds }: GenerationModel,
+  { sequence, stopIds, constraint, answer, maxTokens, events, signal }: Run,
   sampler: Sampler,
-  answer: Answer,
-  constraint: Constraint | undefined,
   firstLogits: Float32Array,
-  maxTokens: number,
-  events: GenerationEvents,
-  signal: AbortSignal,
 ): Promise<Decoded> {
   let logits: Float32Array | undefined = firstLogits;
   let first_token_at = 0;
@@ -156,7 +153,7 @@ async function decode(
     if (finish_reason !== undefined) text += answer.end();
     events.onTokens?.(text, completion_tokens);
     if (finish_reason === undefined) {
-      logits = await nextLogits(decoder, [id], signal);
+      logits = await nextLogits(sequence, [id], signal);
       if (logits !== undefined) continue;
       finish_reason = 'cancelled';
       const rest = answer.end();
@@ -169,13 +166,13 @@ async function decode(
 
 /** The logits after these tokens; undefined when the generation was cancelled, a run under way included. */
 async function nextLogits(
-  decoder: Decoder,
+  sequence: Sequence,
   ids: readonly number[],
   signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
   if (signal.aborted) return undefined;
   try {
-    const logits = await decoder.forward(ids, signal);
+    const logits = await sequence.forward(ids, signal);
     // A cancel may come when the run is over and before its end has reached us.
     return signal.aborted ? undefined : logits;
   } catch (thrown) {

@@ -1,12 +1,12 @@
 /**
  * The engine process: what the daemon starts with an IPC channel (`serialization: 'advanced'`).
  *
- * It loads one model, then answers one generation at a time; the daemon queues. Prompts and answers go
+ * It loads one model, then answers as many generations at a time as it has rows; the daemon queues. Prompts and answers go
  * through the channel only: nothing of them is ever written to standard error.
  *
  * INVARIANTS
  * - `load` is answered once, by `ready` or `load_failed`; each `generate` once, by `done` or `failed`
- * - at most one generation runs, and every message of a key comes before its `done` or `failed`
+ * - every message of a key comes before its `done` or `failed`; no more generations run than there are rows
  * - without a parent there is no engine: it exits when the channel closes
  */
 
@@ -18,7 +18,7 @@ import { type Engine, openEngine } from './engine.ts';
 
 let loading = false;
 let engine: Engine | undefined;
-let running: { key: number; abort: AbortController } | undefined;
+const running = new Map<number, AbortController>();
 
 function onMessage(raw: unknown): void {
   const received = parseToEngine(raw);
@@ -30,7 +30,7 @@ function onMessage(raw: unknown): void {
 function handle(message: ToEngine): void {
   if (message.type === 'load') void load(message);
   else if (message.type === 'generate') void run(message);
-  else if (running?.key === message.key) running.abort.abort();
+  else running.get(message.key)?.abort();
 }
 
 async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
@@ -53,9 +53,10 @@ async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
 
 async function run({ type: _type, key, ...request }: GenerateMessage): Promise<void> {
   if (engine === undefined) return fail(key, 'engine_failed', 'no model is loaded');
-  if (running !== undefined) return fail(key, 'engine_failed', 'another generation is running');
+  if (running.size >= engine.info.engine.rows || running.has(key))
+    return fail(key, 'engine_failed', 'as many generations are running as there can be');
   const abort = new AbortController();
-  running = { key, abort };
+  running.set(key, abort);
   const events = {
     onProgress: (prefilled_tokens: number, prompt_tokens: number) =>
       send({ type: 'progress', key, prefilled_tokens, prompt_tokens }),
@@ -64,10 +65,10 @@ async function run({ type: _type, key, ...request }: GenerateMessage): Promise<v
   };
   try {
     const generation = await engine.generate(request, events, abort.signal);
-    running = undefined;
+    running.delete(key);
     send({ type: 'done', key, ...generation });
   } catch (thrown) {
-    running = undefined;
+    running.delete(key);
     failWith(key, thrown);
   }
 }
@@ -121,7 +122,7 @@ if (process.send === undefined) {
   process.on('message', onMessage);
   process.on('disconnect', () => {
     // Node waits for work on other threads before it exits: a run is told to end.
-    running?.abort.abort();
+    for (const abort of running.values()) abort.abort();
     process.exit();
   });
   // Ctrl-C reaches the whole terminal group; it is the daemon's to decide what becomes of the engine.

@@ -1,6 +1,6 @@
 import type { Pace } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
-import type { Decoder } from '../onnx/decoder.ts';
+import type { Sequence } from '../onnx/decoder.ts';
 import { prefillGrain } from './prefill.ts';
 
 /** A device must be ready soon, however slow its model is. */
@@ -10,27 +10,27 @@ const stepsMax = 16;
 
 /**
  * The pace of a model that has just been loaded, alone on its board and with a short context: what the
- * device says of itself before it has answered anything. Leaves the decoder empty.
+ * device says of itself before it has answered anything. Leaves the sequence empty.
  */
-export async function measurePace(decoder: Decoder): Promise<Pace> {
+export async function measurePace(sequence: Sequence): Promise<Pace> {
   const steps: number[] = [];
   const begun = monotonicMs();
-  for (let i = 0; i < stepsMax && monotonicMs() - begun < decodeBudgetMs && hasRoom(decoder, 1); i++)
-    steps.push(await timed(() => decoder.forward([0])));
+  for (let i = 0; i < stepsMax && monotonicMs() - begun < decodeBudgetMs && hasRoom(sequence, 1); i++)
+    steps.push(await timed(() => sequence.forward([0])));
   const decodeMs = median(steps);
   // A token of a run costs less than one alone; where even so much would take long, it is not measured.
   const prefillMs =
-    decodeMs * prefillGrain > prefillBudgetMs || !hasRoom(decoder, prefillGrain)
+    decodeMs * prefillGrain > prefillBudgetMs || !hasRoom(sequence, prefillGrain)
       ? null
-      : await timed(() => decoder.forward(new Array<number>(prefillGrain).fill(0)));
-  decoder.reset();
+      : await timed(() => sequence.forward(new Array<number>(prefillGrain).fill(0)));
+  sequence.reset();
   return {
     prefill_tokens_per_second: prefillMs === null ? null : rate(prefillGrain, prefillMs),
     decode_tokens_per_second: rate(1, decodeMs),
   };
 }
 
-function hasRoom({ length, contextLength }: Decoder, tokens: number): boolean {
+function hasRoom({ length, contextLength }: Sequence, tokens: number): boolean {
   return length + tokens <= contextLength;
 }
 

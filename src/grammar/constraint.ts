@@ -3,11 +3,13 @@ import type { Choice } from './matcher.ts';
 /** What holds one answer to its grammar: which tokens may come next, and whether it is whole. */
 export class Constraint {
   readonly #next: (id: number) => Promise<Choice>;
+  readonly #over: () => void;
   #choice: Choice;
 
-  constructor(first: Choice, next: (id: number) => Promise<Choice>) {
+  constructor(first: Choice, next: (id: number) => Promise<Choice>, over: () => void) {
     this.#choice = first;
     this.#next = next;
+    this.#over = over;
   }
 
   /** Nothing may follow but the end. */
@@ -29,5 +31,10 @@ export class Constraint {
   /** Takes the token that was chosen from what the mask has left. */
   async accept(id: number): Promise<void> {
     this.#choice = await this.#next(id);
+  }
+
+  /** The answer is over, once: another may begin. */
+  close(): void {
+    this.#over();
   }
 }

@@ -1,124 +1,46 @@
-import { Worker } from 'node:worker_threads';
 import type { ResponseFormat } from '../contract/prompt.ts';
-import { SlmdError } from '../lib/errors.ts';
-import { Constraint } from './constraint.ts';
-import type { Choice } from './matcher.ts';
-import type { Vocabulary } from './vocabulary.ts';
-import type { FromWorker, ToWorker } from './worker.ts';
-
-export interface GrammarOptions {
-  /** Called once, when the first request needs it. */
-  vocabulary(): Vocabulary;
-  /** A schema that is not compiled after so long is refused: nobody waits for ever for a shape. */
-  compile_ms_max?: number;
-}
-
-/** A sign of life while a grammar is compiled, well within any engine.stall_ms. */
-const progressMs = 500;
-const compileMsMax = 60_000;
-/** WebAssembly never gives memory back: a thread that holds more than this is replaced. */
-const memoryBytesMax = 256 * 1024 * 1024;
+import type { Constraint } from './constraint.ts';
+import { type GrammarOptions, GrammarThread } from './grammar-thread.ts';
 
 /**
- * Holds answers to a response format, one at a time. Nothing is loaded before the first that needs it.
- *
- * INVARIANTS: one message is under way to the thread; a thread that failed, was too slow, or was given up
- * on is ended, and the next request starts another.
+ * Holds answers to a response format, several at a time: each has a thread to itself until it is closed,
+ * so that a schema which takes long, or is given up, holds up nobody else's answer. The thread that was
+ * used last is used first, because it has the schemas that were asked for lately; where answers come one
+ * after another there is only one. Nothing is loaded before the first that needs it.
  */
 export class Grammars {
   readonly #options: GrammarOptions;
-  #worker: Worker | undefined;
+  readonly #threads = new Set<GrammarThread>();
+  readonly #idle: GrammarThread[] = [];
 
   constructor(options: GrammarOptions) {
     this.#options = options;
   }
 
-  /**
-   * Begins an answer; undefined when `signal` ended the wait for it.
-   *
-   * @param onProgress called every now and then while a schema is compiled
-   * @throws {SlmdError} `schema_unsupported` when it cannot be enforced here, `engine_failed`
-   */
+  /** See `GrammarThread.open`; what is opened is to be closed. */
   async open(
     format: ResponseFormat,
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<Constraint | undefined> {
-    const limitMs = this.#options.compile_ms_max ?? compileMsMax;
-    const tooSlow = AbortSignal.timeout(limitMs);
-    const alive = setInterval(onProgress, progressMs);
+    const thread = this.#idle.pop() ?? this.#make();
+    let constraint: Constraint | undefined;
     try {
-      const first = await this.#ask({ kind: 'open', format }, AbortSignal.any([signal, tooSlow]));
-      return new Constraint(first, (id) => this.#ask({ kind: 'accept', id }));
-    } catch (thrown) {
-      if (signal.aborted) return undefined;
-      if (!tooSlow.aborted) throw thrown;
-      const message = `the schema takes longer than ${limitMs} ms to prepare for this model; short texts with a maxLength, or none, are quick`;
-      throw new SlmdError('schema_unsupported', message);
+      constraint = await thread.open(format, onProgress, signal);
+      return constraint;
     } finally {
-      clearInterval(alive);
+      if (constraint === undefined) this.#idle.push(thread);
     }
   }
 
-  /** Ends the thread; the next request starts one. */
+  /** Ends all threads. */
   async close(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+    await Promise.all([...this.#threads].map((thread) => thread.close()));
   }
 
-  async #ask(message: ToWorker, signal?: AbortSignal): Promise<Choice> {
-    const worker = this.#running();
-    const reply = await exchange(worker, message, signal);
-    if (reply.kind === 'refused') throw new SlmdError('schema_unsupported', reply.reason);
-    if (reply.kind === 'failed') {
-      await this.close();
-      throw new SlmdError('engine_failed', `the grammar failed: ${reply.reason}`);
-    }
-    // The answer is over for the thread: all that is left of it is in this reply.
-    if (message.kind === 'accept' && reply.complete && reply.memory_bytes > memoryBytesMax)
-      await this.close();
-    return reply;
+  #make(): GrammarThread {
+    const thread: GrammarThread = new GrammarThread(this.#options, () => this.#idle.push(thread));
+    this.#threads.add(thread);
+    return thread;
   }
-
-  #running(): Worker {
-    if (this.#worker !== undefined) return this.#worker;
-    const vocabulary = this.#options.vocabulary();
-    const worker = new Worker(workerFile(), {
-      workerData: vocabulary,
-      transferList: [vocabulary.bytes.buffer, vocabulary.offsets.buffer] as ArrayBuffer[],
-      // The library writes what it thinks of a schema; a schema is what somebody wrote in confidence.
-      stdout: true,
-      stderr: true,
-    });
-    // Also where nobody is waiting for it: what has ended is not asked again.
-    const gone = () => {
-      if (this.#worker === worker) this.#worker = undefined;
-    };
-    worker.on('error', gone).on('exit', gone).unref();
-    this.#worker = worker;
-    return worker;
-  }
-}
-
-/** One message and its reply; whatever ends the thread, or the wait for it, is a failure. */
-function exchange(worker: Worker, message: ToWorker, signal?: AbortSignal): Promise<FromWorker> {
-  const { promise, resolve } = Promise.withResolvers<FromWorker>();
-  const ended = () => resolve({ kind: 'failed', reason: 'its thread ended' });
-  worker.once('message', resolve).once('error', ended).once('exit', ended);
-  signal?.addEventListener('abort', ended);
-  // A thread that nobody waits for keeps no process alive, and one that is waited for does.
-  worker.ref();
-  worker.postMessage(message);
-  if (signal?.aborted) ended();
-  return promise.finally(() => {
-    worker.unref();
-    worker.off('message', resolve).off('error', ended).off('exit', ended);
-    signal?.removeEventListener('abort', ended);
-  });
-}
-
-/** The bundle has an entry point of its own for it. */
-function workerFile(): URL {
-  return new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './grammar.js', import.meta.url);
 }

@@ -17,6 +17,9 @@ const schema = z.discriminatedUnion('type', [
         spin_us: z.int(),
         chosen_by: z.string(),
         accuracy_level: z.int().nullable(),
+        rows: z.int().positive(),
+        rows_chosen_by: z.string(),
+        rows_gain: z.number().nullable(),
       }),
       model: z.object({
         id: z.string(),

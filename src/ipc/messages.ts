@@ -52,6 +52,8 @@ export interface EngineOptions {
   backend: 'auto' | 'native' | 'node';
   /** Threads that ONNX Runtime computes with; 0 lets the engine choose. */
   threads: number;
+  /** Generations at a time; `auto` as many as fit into the memory, where that is faster than one. */
+  rows: 'auto' | number;
   /** Tokens per prefill run: the grain of progress. */
   prefill_chunk_tokens: number;
   /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */

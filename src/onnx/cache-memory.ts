@@ -10,33 +10,52 @@ export interface BoundEntry extends CacheEntry {
 const alignmentBytes = 64;
 
 /**
- * The KV cache in one piece of memory, with room for the whole context from the beginning.
+ * The KV cache in one piece of memory, with room for the whole context of each row from the beginning.
  *
- * Every tensor is [rows, heads, capacity, headSize], so a row of it is in one piece as well. The kernel
- * gives pages when they are first written: what no sequence ever reached costs address space only.
+ * Every tensor is [rows, heads, capacity, headSize], so a row of it is in one piece, and so are rows that
+ * follow each other. The kernel gives pages when they are first written: what no sequence ever reached
+ * costs address space only.
  */
 export class CacheMemory {
-  readonly entries: readonly BoundEntry[];
+  readonly #library: Library;
+  readonly #capacity: number;
+  readonly #tensors: readonly { entry: CacheEntry; data: Float32Array<ArrayBuffer>; rowLength: number }[];
+  readonly #bound: BoundEntry[] = [];
 
   constructor(library: Library, cache: readonly CacheEntry[], rows: number, capacity: number) {
+    this.#library = library;
+    this.#capacity = capacity;
     const sizes = cache.map(({ heads, headSize }) => align(rows * heads * capacity * headSize * 4));
     const buffer = new ArrayBuffer(sizes.reduce((sum, size) => sum + size, alignmentBytes));
     const address = Number(library.koffi.address(new Uint8Array(buffer)) % BigInt(alignmentBytes));
     let offset = (alignmentBytes - address) % alignmentBytes;
-    this.entries = cache.map((entry, i) => {
-      const { heads, headSize } = entry;
-      const data = new Float32Array(buffer, offset, rows * heads * capacity * headSize);
+    this.#tensors = cache.map((entry, i) => {
+      const rowLength = entry.heads * capacity * entry.headSize;
+      const data = new Float32Array(buffer, offset, rows * rowLength);
       offset += sizes[i]!;
-      return {
-        ...entry,
-        value: new NativeValue(library, 'float32', data, [rows, heads, capacity, headSize]),
-      };
+      return { entry, data, rowLength };
     });
   }
 
-  release(): void {
-    for (const { value } of this.entries) value.release();
+  /** Every cached tensor, as a graph sees it that runs `count` rows from `first` on. */
+  bind(first: number, count: number): readonly BoundEntry[] {
+    const bound = this.#tensors.map(({ entry, data, rowLength }) => {
+      const rows = data.subarray(first * rowLength, (first + count) * rowLength);
+      const dims = [count, entry.heads, this.#capacity, entry.headSize];
+      return { ...entry, value: new NativeValue(this.#library, 'float32', rows, dims) };
+    });
+    this.#bound.push(...bound);
+    return bound;
   }
+
+  release(): void {
+    for (const { value } of this.#bound.splice(0)) value.release();
+  }
+}
+
+/** What one row costs once its whole context has been used. */
+export function rowBytes(cache: readonly CacheEntry[], capacity: number): number {
+  return cache.reduce((sum, { heads, headSize }) => sum + heads * capacity * headSize * 4, 0);
 }
 
 function align(bytes: number): number {

@@ -2,10 +2,10 @@
  * One sequence of tokens and the model that continues it. What holds the KV cache, and how, is behind it.
  *
  * INVARIANTS
- * - one `forward` at a time; `rewind`, `reset` and `dispose` never while one runs
+ * - one `forward` at a time; `rewind` and `reset` never while one runs
  * - a `forward` that fails or is aborted leaves `length` as it was
  */
-export interface Decoder {
+export interface Sequence {
   /** Most tokens that the sequence may have. */
   readonly contextLength: number;
   readonly vocabularySize: number;
@@ -13,7 +13,7 @@ export interface Decoder {
   readonly length: number;
   /**
    * Appends tokens and returns the logits of the last one, [vocabulary]. They are the caller's to overwrite,
-   * until the next `forward` does.
+   * until the next `forward` of this sequence does.
    *
    * @param ids at least one, and no more than the context length leaves
    * @param signal ends the run early; it rejects with the signal's reason
@@ -23,16 +23,44 @@ export interface Decoder {
   rewind(length: number): void;
   /** Forgets all tokens. */
   reset(): void;
+}
+
+/** A sequence that has a model to itself. */
+export interface Decoder extends Sequence {
+  /** Gives the model's memory back; never while a `forward` runs. */
+  dispose(): Promise<void>;
+}
+
+/** Sequences that share a model, each with a row of its KV cache; they are independent of each other. */
+export interface DecoderRows {
+  readonly rows: readonly Sequence[];
+  /** Gives the model's memory back; never while a `forward` runs. */
   dispose(): Promise<void>;
 }
 
 /** @throws where the tokens do not fit: the caller has not counted */
-export function assertRoom({ length, contextLength }: Decoder, ids: readonly number[]): void {
+export function assertRoom({ length, contextLength }: Sequence, ids: readonly number[]): void {
   if (ids.length === 0 || length + ids.length > contextLength)
     throw new Error(`cannot append ${ids.length} tokens to ${length} of ${contextLength}`);
 }
 
 /** @throws where there are not as many tokens */
-export function assertRewind({ length }: Decoder, to: number): void {
+export function assertRewind({ length }: Sequence, to: number): void {
   if (to < 0 || to > length) throw new Error(`cannot rewind ${length} to ${to}`);
+}
+
+/** The first of the rows, which are given back with it. */
+export function firstRow(opened: DecoderRows): Decoder {
+  const row = opened.rows[0]!;
+  return {
+    contextLength: row.contextLength,
+    vocabularySize: row.vocabularySize,
+    get length() {
+      return row.length;
+    },
+    forward: (ids, signal) => row.forward(ids, signal),
+    rewind: (length) => row.rewind(length),
+    reset: () => row.reset(),
+    dispose: () => opened.dispose(),
+  };
 }

@@ -1,14 +1,17 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { rowBytes } from './cache-memory.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
-import type { Decoder } from './decoder.ts';
+import { chooseRows, type RowChoice, type RowsChosenBy, rowsThatFit } from './choose-rows.ts';
+import { type Decoder, firstRow } from './decoder.ts';
 import { type Library, NativeUnavailableError, openLibrary } from './ffi/index.ts';
 import { ForeignDecoder } from './foreign-decoder.ts';
 import type { ForeignInterface } from './foreign-interface.ts';
 import { openForeignNative } from './foreign-native.ts';
 import { openForeignNode } from './foreign-node.ts';
-import { openNativeDecoder } from './native-decoder.ts';
+import { readInterface } from './graph-interface.ts';
+import { openNativeRows } from './native-decoder.ts';
 import { nodeRuntimeVersion, openNodeDecoder } from './node-decoder.ts';
 import type { ModelShape } from './probe.ts';
 
@@ -25,7 +28,13 @@ export interface DecoderOptions {
   foreign?: ForeignInterface;
 }
 
+export interface RowsOptions extends DecoderOptions {
+  /** How many sequences at a time; `auto` as many as fit into the memory, where that is faster. */
+  rows: 'auto' | number;
+}
+
 export type OpenedDecoder = Choice & { decoder: Decoder };
+export type OpenedRows = Choice & RowChoice & { dispose(): Promise<void> };
 
 /** ONNX Runtime in this process. */
 export interface Runtime {
@@ -40,6 +49,8 @@ export interface Runtime {
    * @throws whatever ONNX Runtime says of a graph it cannot run, or what the interface lacks
    */
   openDecoder(graphPath: string, options: DecoderOptions): Promise<OpenedDecoder>;
+  /** The same for several sequences that are decoded together; one, where the backend can do no more. */
+  openRows(graphPath: string, options: RowsOptions): Promise<OpenedRows>;
 }
 
 /**
@@ -63,43 +74,71 @@ export function openRuntime(wanted: 'auto' | BackendName, libraryPath?: string):
 }
 
 function nativeRuntime(library: Library): Runtime {
+  const openOwn = async (
+    graphPath: string,
+    { threads, contextLength, shape }: DecoderOptions,
+    rowsFor: (bytesOfRow: number) => number,
+  ) => {
+    const choice =
+      shape === undefined ? computeByRule(threads) : await chooseCompute(library, graphPath, shape, threads);
+    const opened = await openNativeRows(library, graphPath, contextLength, choice.compute, (session) =>
+      rowsFor(rowBytes(readInterface(session.inputs, session.outputs).cache, contextLength)),
+    );
+    return { choice, opened };
+  };
+  const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
+    const { threads, contextLength, shape, foreign } = options;
+    if (foreign === undefined) {
+      const { choice, opened } = await openOwn(graphPath, options, () => 1);
+      return { ...choice, decoder: firstRow(opened) };
+    }
+    const choice =
+      shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
+    const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
+    return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+  };
   return {
     name: 'onnxruntime',
     version: library.version,
     backend: 'native',
     fallbackReason: null,
-    async openDecoder(graphPath, { threads, contextLength, shape, foreign }) {
-      if (foreign !== undefined) {
-        const choice =
-          shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
-        const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
-        return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+    openDecoder,
+    async openRows(graphPath, options) {
+      if (options.foreign !== undefined) return oneRow(await openDecoder(graphPath, options), 'graph');
+      const { rows } = options;
+      const { choice, opened } = await openOwn(graphPath, options, (bytesOfRow) =>
+        rows === 'auto' ? rowsThatFit(bytesOfRow, process.availableMemory()) : rows,
+      );
+      try {
+        return { ...choice, ...(await chooseRows(opened, rows)), dispose: () => opened.dispose() };
+      } catch (thrown) {
+        await opened.dispose();
+        throw thrown;
       }
-      const choice =
-        shape === undefined
-          ? computeByRule(threads)
-          : await chooseCompute(library, graphPath, shape, threads);
-      return {
-        ...choice,
-        decoder: await openNativeDecoder(library, graphPath, contextLength, choice.compute),
-      };
     },
   };
 }
 
 function nodeRuntime(fallbackReason: string | null): Runtime {
+  const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
+    const { threads, contextLength, foreign } = options;
+    const choice = computeByRule(threads);
+    if (foreign !== undefined) {
+      const session = await openForeignNode(graphPath, foreign, choice.compute);
+      return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+    }
+    return { ...choice, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
+  };
   return {
     name: 'onnxruntime',
     version: nodeRuntimeVersion(),
     backend: 'node',
     fallbackReason,
-    async openDecoder(graphPath, { threads, contextLength, foreign }) {
-      const choice = computeByRule(threads);
-      if (foreign !== undefined) {
-        const session = await openForeignNode(graphPath, foreign, choice.compute);
-        return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
-      }
-      return { ...choice, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
-    },
+    openDecoder,
+    openRows: async (graphPath, options) => oneRow(await openDecoder(graphPath, options), 'backend'),
   };
+}
+
+function oneRow({ decoder, ...choice }: OpenedDecoder, rowsChosenBy: RowsChosenBy): OpenedRows {
+  return { ...choice, rows: [decoder], rowsChosenBy, rowsGain: null, dispose: () => decoder.dispose() };
 }

@@ -22,9 +22,10 @@ const retryUnmeasuredMs = 1000;
  */
 export class Admission {
   readonly #queue: RequestQueue;
-  readonly #meter = new PaceMeter();
+  /** How answers get on that have the engine to themselves, and how those that share it. */
+  readonly #meters = { alone: new PaceMeter(), shared: new PaceMeter() };
   /** What was said of a request when it was admitted. */
-  readonly #expected = new WeakMap<PromptRequest, { eta_ms: number; at: number }>();
+  readonly #expected = new WeakMap<PromptRequest, { eta_ms: number; at: number; meter: PaceMeter }>();
 
   constructor(queue: RequestQueue) {
     this.#queue = queue;
@@ -34,20 +35,24 @@ export class Admission {
     if (!this.#queue.hasRoom(request)) return { error: this.#full(request) };
     const ahead = this.#queue.ahead(request);
     const estimated = this.#estimate(request, ahead);
-    const error = this.#unmeetable(request, estimated);
+    const error = this.#unmeetable(request, ahead, estimated);
     return error === null ? this.#admit(request, ahead, estimated) : { error };
   }
 
   /** For a request that was admitted before, by an earlier process. */
-  enterAgain(request: PromptRequest): Admitted {
+  enterAgain(request: PromptRequest, alone = false): Admitted {
     const ahead = this.#queue.ahead(request);
-    return this.#admit(request, ahead, this.#estimate(request, ahead));
+    return this.#admit(request, ahead, this.#estimate(request, ahead), alone);
   }
 
-  /** Takes an answer into the measure. */
-  learn(request: PromptRequest, sample: Omit<PaceSample, keyof Work>): void {
+  /**
+   * Takes an answer into the measure.
+   *
+   * @param shared whether others were answered at the same time
+   */
+  learn(request: PromptRequest, shared: boolean, sample: Omit<PaceSample, keyof Work>): void {
     const { bytes, max_tokens } = request;
-    this.#meter.learn({ bytes, max_tokens, ...sample }, monotonicMs());
+    this.#meters[shared ? 'shared' : 'alone'].learn({ bytes, max_tokens, ...sample }, monotonicMs());
     this.ended(request);
   }
 
@@ -55,27 +60,40 @@ export class Admission {
   ended(request: PromptRequest): void {
     const expected = this.#expected.get(request);
     this.#expected.delete(request);
-    if (expected !== undefined) this.#meter.learnSlip(monotonicMs() - expected.at, expected.eta_ms);
+    if (expected !== undefined) expected.meter.learnSlip(monotonicMs() - expected.at, expected.eta_ms);
   }
 
-  #admit(request: PromptRequest, ahead: Ahead[], estimated: Estimate | null): Admitted {
-    if (estimated !== null) this.#expected.set(request, { eta_ms: estimated.eta_ms, at: monotonicMs() });
+  #admit(request: PromptRequest, ahead: Ahead[], estimated: Estimate | null, alone = false): Admitted {
+    const meter = this.#meterFor(ahead);
+    if (estimated !== null)
+      this.#expected.set(request, { eta_ms: estimated.eta_ms, at: monotonicMs(), meter });
     const eta_ms = estimated === null ? null : Math.round(estimated.eta_ms);
-    return { place: this.#queue.enterAgain(request), position: ahead.length, eta_ms };
+    return { place: this.#queue.enterAgain(request, alone), position: ahead.length, eta_ms };
   }
 
   #estimate(request: PromptRequest, ahead: Ahead[]): Estimate | null {
-    const { pace } = this.#meter;
-    if (pace === null) return null;
     const works = ahead.map(({ request, running_ms }) => ({ work: request, running_ms }));
-    return estimate(request, works, pace);
+    const { pace } = this.#meterFor(ahead);
+    if (pace !== null) return estimate(request, works, pace, this.#queue.concurrency);
+    // Sharing has not been measured. It is no slower than taking turns; how late that can be is not known.
+    const { pace: other } = this.#meters.alone;
+    return other === null ? null : { ...estimate(request, works, other, 1), needs_ms: null };
   }
 
-  #unmeetable({ deadline_at }: PromptRequest, estimated: Estimate | null): WireError | null {
+  /** Of the answers that are like what a request will meet. */
+  #meterFor(ahead: readonly Ahead[]): PaceMeter {
+    return this.#meters[ahead.length > 0 && this.#queue.concurrency > 1 ? 'shared' : 'alone'];
+  }
+
+  #unmeetable(
+    { deadline_at }: PromptRequest,
+    ahead: readonly Ahead[],
+    estimated: Estimate | null,
+  ): WireError | null {
     const now = monotonicMs();
     const { needs_ms = null, needs_alone_ms = null } = estimated ?? {};
-    if (deadline_at === null || needs_ms === null || needs_alone_ms === null || !this.#meter.trusted(now))
-      return null;
+    if (deadline_at === null || needs_ms === null || needs_alone_ms === null) return null;
+    if (!this.#meterFor(ahead).trusted(now)) return null;
     const left = deadline_at - now;
     // Past already: that is `expired`, and is found at once.
     if (left <= 0 || needs_ms <= left) return null;
@@ -85,8 +103,9 @@ export class Admission {
   }
 
   #full(request: PromptRequest): WireError {
-    const { pace } = this.#meter;
-    const retryMs = pace === null ? retryUnmeasuredMs : Math.max(1, workMs(request, pace));
+    const { concurrency } = this.#queue;
+    const pace = this.#meters[concurrency > 1 ? 'shared' : 'alone'].pace ?? this.#meters.alone.pace;
+    const retryMs = pace === null ? retryUnmeasuredMs : Math.max(1, workMs(request, pace) / concurrency);
     const { depth, bytes } = this.#queue;
     return wireError('queue_full', `${depth} prompts of ${bytes} bytes are waiting`, retryMs);
   }

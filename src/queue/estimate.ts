@@ -48,7 +48,8 @@ export function workMs({ bytes, max_tokens }: Work, pace: Pace): number {
 }
 
 /**
- * When an answer will be complete, given those that go first and how long each has run.
+ * When an answer will be complete, given those that go first, how long each has run, and how many have a
+ * turn at a time.
  *
  * Behind others a request that will probably be late takes their turn for nothing: it needs what nineteen
  * of twenty would. Alone it harms nobody by trying: it needs what one of twenty would.
@@ -57,17 +58,22 @@ export function workMs({ bytes, max_tokens }: Work, pace: Pace): number {
  * mean itself is a little off is the same for all that go first, and adds up: a device that is offered far
  * more than it can do would otherwise admit most just when it believes itself quicker than it is.
  */
-export function estimate(own: Work, ahead: { work: Work; running_ms: number }[], pace: Pace): Estimate {
-  const wait = ahead.reduce(
-    (sum, { work, running_ms }) => sum + Math.max(0, workMs(work, pace) - running_ms),
-    0,
-  );
+export function estimate(
+  own: Work,
+  ahead: { work: Work; running_ms: number }[],
+  pace: Pace,
+  turns: number,
+): Estimate {
+  const freeAt = new Array<number>(turns).fill(0);
+  // Whoever goes first takes the turn that is free soonest.
+  for (const { work, running_ms } of ahead)
+    freeAt[freeAt.indexOf(Math.min(...freeAt))]! += Math.max(0, workMs(work, pace) - running_ms);
   const alone = workMs(own, pace);
-  const eta_ms = wait + alone;
+  const eta_ms = Math.min(...freeAt) + alone;
   if (pace.error_ms === null) return { eta_ms, needs_ms: null, needs_alone_ms: null };
   const margin = standardDeviations * pace.error_ms;
   const needs_alone_ms = alone - margin;
-  const late = eta_ms + margin * deviationOfSum(ahead.length + 1);
+  const late = eta_ms + margin * deviationOfSum(Math.floor(ahead.length / turns) + 1);
   return {
     eta_ms,
     needs_ms: ahead.length === 0 ? needs_alone_ms : Math.max(late, eta_ms * pace.slip),

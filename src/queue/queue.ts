@@ -2,7 +2,7 @@ import type { PromptRequest } from '../contract/prompt.ts';
 import { monotonicMs } from '../lib/clock.ts';
 
 export interface QueueBounds {
-  /** Requests that wait; the one that runs is not counted. */
+  /** Requests that wait; those that run are not counted. */
   depth_max: number;
   /** Sum of their payloads: what the queue may cost in memory. */
   bytes_max: number;
@@ -11,6 +11,10 @@ export interface QueueBounds {
 /** A place in the queue. `turn` resolves when the request may run; `leave` gives the place or the turn up. */
 export interface Place {
   readonly turn: Promise<void>;
+  /** Whether anybody else has had a turn at the same time. */
+  readonly shared: boolean;
+  /** Gives the turn back for one that is shared with nobody; those that wait for such a turn go first. */
+  again(): Promise<void>;
   leave(): void;
 }
 
@@ -25,6 +29,9 @@ interface Entry {
   rank: number;
   round: number;
   started_at: number | null;
+  /** It runs with nobody else. */
+  alone: boolean;
+  shared: boolean;
   start(): void;
 }
 
@@ -40,14 +47,16 @@ const reservedFraction = 8;
  * or the one after its own last, so that nobody joins a round that has begun: a flood of newcomers
  * holds up those that wait for one prompt each at most.
  *
- * INVARIANTS: at most `concurrency` requests hold a turn; a free turn and a waiting request do not
- * exist together; the waiting are sorted by rank, round and arrival; `leave` is idempotent and frees
- * exactly what its place holds.
+ * INVARIANTS: no turn is given while `concurrency` requests hold one, or one holds its turn alone; else a
+ * free turn and a waiting request do not exist together, but for one that waits until it is alone; the
+ * waiting are sorted by rank, round and arrival; `leave` is idempotent and frees exactly what its place holds.
  */
 export class RequestQueue {
   readonly #bounds: QueueBounds;
-  readonly #concurrency: number;
+  #concurrency: number;
   readonly #waiting: Entry[] = [];
+  /** Those that had a turn and want one alone. */
+  readonly #again: Entry[] = [];
   readonly #running = new Set<Entry>();
   /** The round that is being served, by rank. */
   readonly #rounds = [0, 0, 0];
@@ -58,8 +67,18 @@ export class RequestQueue {
     this.#concurrency = concurrency;
   }
 
+  /** How many may run at a time from now on. */
+  set concurrency(concurrency: number) {
+    this.#concurrency = concurrency;
+    this.#advance();
+  }
+
+  get concurrency(): number {
+    return this.#concurrency;
+  }
+
   get depth(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#again.length;
   }
 
   get bytes(): number {
@@ -76,7 +95,7 @@ export class RequestQueue {
   }
 
   hasRoom({ requester, bytes }: PromptRequest): boolean {
-    if (this.#running.size < this.#concurrency) return true;
+    if (this.#running.size + this.#again.length < this.#concurrency) return true;
     const { depth_max, bytes_max } = this.#bounds;
     const newcomer = !this.#waiting.some(({ request }) => request.requester === requester);
     const reserved = newcomer ? 0 : Math.floor(depth_max / reservedFraction);
@@ -92,11 +111,16 @@ export class RequestQueue {
       running_ms: now - (started_at ?? now),
     }));
     const waiting = this.#waiting.slice(0, this.#indexFor(request, this.#roundFor(request)));
-    return [...running, ...waiting.map((entry) => ({ request: entry.request, running_ms: 0 }))];
+    const before = [...this.#again, ...waiting].map((entry) => ({ request: entry.request, running_ms: 0 }));
+    return [...running, ...before];
   }
 
-  /** For a request that was admitted before: the bounds held then, and it must not be turned down now. */
-  enterAgain(request: PromptRequest): Place {
+  /**
+   * For a request that was admitted before: the bounds held then, and it must not be turned down now.
+   *
+   * @param alone its turn is shared with nobody
+   */
+  enterAgain(request: PromptRequest, alone = false): Place {
     const { promise, resolve } = Promise.withResolvers<void>();
     const round = this.#roundFor(request);
     const entry: Entry = {
@@ -104,12 +128,30 @@ export class RequestQueue {
       rank: rank[request.priority],
       round,
       started_at: null,
+      alone,
+      shared: false,
       start: resolve,
     };
     this.#waiting.splice(this.#indexFor(request, round), 0, entry);
     this.#bytes += request.bytes;
     this.#advance();
-    return { turn: promise, leave: () => this.#leave(entry) };
+    return {
+      turn: promise,
+      get shared() {
+        return entry.shared;
+      },
+      again: () => this.#takeAgain(entry),
+      leave: () => this.#leave(entry),
+    };
+  }
+
+  #takeAgain(entry: Entry): Promise<void> {
+    if (!this.#running.delete(entry)) throw new Error('only a turn can be given back');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    Object.assign(entry, { started_at: null, alone: true, shared: false, start: resolve });
+    this.#again.push(entry);
+    this.#advance();
+    return promise;
   }
 
   #roundFor({ priority, requester }: PromptRequest): number {
@@ -131,18 +173,35 @@ export class RequestQueue {
     if (index !== -1) {
       this.#waiting.splice(index, 1);
       this.#bytes -= entry.request.bytes;
-    } else if (this.#running.delete(entry)) this.#advance();
+    } else if (this.#again.includes(entry)) this.#again.splice(this.#again.indexOf(entry), 1);
+    else if (!this.#running.delete(entry)) return;
+    // Who leaves may have been what others waited for: a turn, or their place behind one that runs alone.
+    this.#advance();
   }
 
   #advance(): void {
-    while (this.#running.size < this.#concurrency) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      this.#bytes -= next.request.bytes;
-      this.#rounds[next.rank] = next.round;
+    for (;;) {
+      const next = this.#again[0] ?? this.#waiting[0];
+      if (next === undefined || !this.#mayStart(next)) return;
+      if (this.#again[0] === next) this.#again.shift();
+      else this.#begin(next);
       next.started_at = monotonicMs();
       this.#running.add(next);
+      if (this.#running.size > 1) for (const entry of this.#running) entry.shared = true;
       next.start();
     }
+  }
+
+  #mayStart({ alone }: Entry): boolean {
+    if (this.#running.size === 0) return true;
+    const [first] = this.#running;
+    return !alone && !first?.alone && this.#running.size < this.#concurrency;
+  }
+
+  /** It waits no more, and its round is the one that is served. */
+  #begin(entry: Entry): void {
+    this.#waiting.shift();
+    this.#bytes -= entry.request.bytes;
+    this.#rounds[entry.rank] = entry.round;
   }
 }

@@ -11,12 +11,12 @@ export function supervisorOptions(
   { stall_ms, load_max_ms, restart_min_ms, restart_max_ms, ...engine }: EngineSettings,
   wanted: { entry: string; model: ModelSource; max_tokens_default: number | null },
 ): SupervisorOptions {
-  const { backend, threads, prefill_chunk_tokens, context_length_max } = engine;
+  const { backend, threads, rows, prefill_chunk_tokens, context_length_max } = engine;
   const { entry, model, max_tokens_default } = wanted;
   return {
     entry,
     model,
-    engine: { backend, threads, prefill_chunk_tokens, context_length_max, max_tokens_default },
+    engine: { backend, threads, rows, prefill_chunk_tokens, context_length_max, max_tokens_default },
     stall_ms,
     load_max_ms,
     restart: { min_ms: restart_min_ms, max_ms: restart_max_ms },

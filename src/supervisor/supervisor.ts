@@ -10,6 +10,7 @@ import type {
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { SlmdError } from '../lib/errors.ts';
+import { EngineLost } from './engine-lost.ts';
 import { EngineProcess } from './engine-process.ts';
 import type { ExitReason } from './exit-reason.ts';
 
@@ -41,7 +42,10 @@ export interface SupervisorEvents {
 export type GenerateJob = Omit<GenerateMessage, 'type' | 'key'>;
 
 interface Attempt {
-  key: number;
+  /** Whether another ran at some time while it did: what the engine said may quote either. */
+  overlapped: boolean;
+  /** When it last showed a sign of life: `monotonicMs()`. */
+  progressed_at: number;
   onTokens(text: string): void;
   resolve(done: DoneMessage): void;
   reject(error: SlmdError<ErrorCode>): void;
@@ -61,11 +65,11 @@ const stableMs = 60_000;
 const failuresBeforeGivingUp = 3;
 
 /**
- * Owns the engine process: starts it, waits until it is ready, runs one generation at a time on it,
- * notices when it dies or makes no progress, and starts the next.
+ * Owns the engine process: starts it, waits until it is ready, runs as many generations at a time on it as
+ * it has rows, notices when it dies or one of them makes no progress, and starts the next.
  *
- * INVARIANTS: at most one process and one attempt exist; every attempt ends in exactly one of resolve
- * and reject; a message that carries another attempt's key is dropped.
+ * INVARIANTS: at most one process exists, and no more attempts than it has rows; every attempt ends in
+ * exactly one of resolve and reject; a message that carries the key of no attempt is dropped.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -73,7 +77,7 @@ export class Supervisor {
   #model: ModelSource;
   #process: EngineProcess | null = null;
   #info: EngineInfo | null = null;
-  #attempt: Attempt | null = null;
+  readonly #attempts = new Map<number, Attempt>();
   #waiters: Waiter[] = [];
   /** Why the last load failed, until one succeeds. */
   #loadFailure: string | null = null;
@@ -88,7 +92,7 @@ export class Supervisor {
   #restartTimer: NodeJS.Timeout | null = null;
   /** The process is ending so that one with another model can start. */
   #changing = false;
-  /** Another model is wanted, and a generation is under way. */
+  /** Another model is wanted, and generations are under way. */
   #changeWhenIdle = false;
   #stopping = true;
 
@@ -131,40 +135,43 @@ export class Supervisor {
     this.#loadFailure = null;
     this.#failures = 0;
     this.#failedLoads = 0;
-    if (this.#attempt === null) this.#change();
+    if (this.#attempts.size === 0) this.#change();
     else this.#changeWhenIdle = true;
   }
 
   /**
-   * Runs one generation. Waits for an engine that is starting.
+   * Runs a generation. Waits for an engine that is starting, and for a row of it.
    *
    * @param signal ends it early; it then resolves with `finish_reason: 'cancelled'`
-   * @throws SlmdError with the code that belongs into the result
+   * @throws SlmdError with the code that belongs into the result; `EngineLost` where the engine ended under it
    */
   async generate(
     job: GenerateJob,
     onTokens: (text: string) => void,
     signal: AbortSignal,
   ): Promise<DoneMessage> {
-    do await this.#ready(signal);
-    while (!this.#isReady);
+    do await this.#free(signal);
+    while (!this.#isFree);
     const engine = this.#process;
-    if (engine === null || this.#attempt !== null) throw new Error('a generation needs an idle engine');
+    if (engine === null) throw new Error('a generation needs an engine');
     const key = ++this.#lastKey;
     const cancel = () => engine.send({ type: 'cancel', key });
     try {
       return await new Promise<DoneMessage>((resolve, reject) => {
-        this.#attempt = { key, onTokens, resolve, reject };
-        this.#progress();
+        const overlapped = this.#attempts.size > 0;
+        for (const other of this.#attempts.values()) other.overlapped = true;
+        this.#attempts.set(key, { overlapped, progressed_at: monotonicMs(), onTokens, resolve, reject });
+        this.#watch();
         engine.send({ type: 'generate', key, ...job });
         signal.addEventListener('abort', cancel);
         if (signal.aborted) cancel(); // Between the engine being ready and now.
       });
     } finally {
       signal.removeEventListener('abort', cancel);
-      this.#attempt = null;
-      this.#disarm();
-      if (this.#changeWhenIdle) this.#change();
+      this.#attempts.delete(key);
+      this.#watch();
+      if (this.#changeWhenIdle && this.#attempts.size === 0) this.#change();
+      else if (this.#isFree) this.#settleWaiters(null);
     }
   }
 
@@ -192,20 +199,24 @@ export class Supervisor {
     return true;
   }
 
-  /** An engine that ends for another model is known until it is gone: a result may still have to name it. */
-  get #isReady(): boolean {
-    return this.#info !== null && !this.#changing;
+  /**
+   * An engine that ends for another model is known until it is gone: a result may still have to name it. Who
+   * comes while its last generations run, or while it is ended because it stalls, waits for the next.
+   */
+  get #isFree(): boolean {
+    if (this.#info === null || this.#changing || this.#changeWhenIdle || this.#stalled) return false;
+    return this.#attempts.size < this.#info.engine.rows;
   }
 
-  #ready(signal: AbortSignal): Promise<void> {
-    if (this.#isReady) return Promise.resolve();
+  #free(signal: AbortSignal): Promise<void> {
+    if (this.#isFree) return Promise.resolve();
     if (this.#loadFailure !== null)
       return Promise.reject(new SlmdError('model_not_ready', this.#loadFailure));
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject };
       const end = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        reject(new SlmdError('cancelled', 'ended before the engine was ready'));
+        reject(new SlmdError('cancelled', 'ended before the engine was ready for it'));
       };
       this.#waiters.push(waiter);
       signal.addEventListener('abort', end);
@@ -222,7 +233,7 @@ export class Supervisor {
       said: (line) => this.#events.said(line),
       exit: (reason) => this.#onExit(reason),
     });
-    this.#progress();
+    this.#watch();
     const { dir: model_dir, trust } = this.#model;
     this.#process.send({ type: 'load', model_dir, options: this.#options.engine, trust });
   }
@@ -232,8 +243,8 @@ export class Supervisor {
     if (this.#stalled || this.#changing) return;
     switch (message.type) {
       case 'ready':
-        this.#disarm();
         this.#info = message.info;
+        this.#watch();
         this.#loadFailure = null;
         this.#failedLoads = 0;
         this.#events.ready(message.info);
@@ -249,24 +260,26 @@ export class Supervisor {
         void this.#process?.stop();
         return;
     }
-    if (message.key !== this.#attempt?.key) return;
-    this.#progress();
-    if (message.type === 'tokens') this.#attempt.onTokens(message.text);
+    const attempt = this.#attempts.get(message.key);
+    if (attempt === undefined) return;
+    attempt.progressed_at = monotonicMs();
+    this.#watch();
+    if (message.type === 'tokens') attempt.onTokens(message.text);
     if (message.type === 'done') {
       this.#failures = 0;
-      this.#attempt.resolve(message);
+      attempt.resolve(message);
     }
-    if (message.type === 'failed') this.#attempt.reject(new SlmdError(message.code, message.message));
+    if (message.type === 'failed') attempt.reject(new SlmdError(message.code, message.message));
   }
 
   #onExit(exit: ExitReason): void {
-    this.#disarm();
-    this.#progressedAt = monotonicMs();
     const wasReady = this.#info !== null;
     this.#process = null;
     this.#info = null;
+    this.#watch();
     if (this.#stopping) {
-      this.#attempt?.reject(new SlmdError('engine_crashed', 'the engine was stopped'));
+      for (const { reject } of this.#attempts.values())
+        reject(new SlmdError('engine_crashed', 'the engine was stopped'));
       return;
     }
     if (this.#changing) {
@@ -277,7 +290,9 @@ export class Supervisor {
     const { code, message, detail } = this.#verdict(exit);
     if (monotonicMs() - this.#startedAt > stableMs) this.#failures = 0;
     const retryMs = backoffMs(this.#failures++, this.#options.restart, Math.random());
-    this.#attempt?.reject(new SlmdError(code, detail));
+    const shared = this.#attempts.size > 1;
+    for (const { reject, overlapped } of this.#attempts.values())
+      reject(new EngineLost(code, overlapped ? message : detail, shared));
     if (!wasReady && ++this.#failedLoads >= failuresBeforeGivingUp) {
       if (this.#fallBack(message)) {
         this.#spawn();
@@ -296,23 +311,23 @@ export class Supervisor {
     return exit;
   }
 
-  /** A sign of life: the watchdog starts over. */
-  #progress(): void {
-    this.#disarm();
+  /** After each sign of life, and whenever there is something else to wait for. */
+  #watch(): void {
+    if (this.#watchdog !== null) clearTimeout(this.#watchdog);
+    this.#watchdog = null;
     this.#progressedAt = monotonicMs();
+    const loads = this.#process !== null && this.#info === null;
+    if (!loads && (this.#process === null || this.#attempts.size === 0)) return;
+    const signs = [...this.#attempts.values()].map(({ progressed_at }) => progressed_at);
+    const left = Math.min(this.#progressedAt, ...signs) + this.#patienceMs - monotonicMs();
     this.#watchdog = setTimeout(() => {
       this.#stalled = true;
       void this.#process?.stop();
-    }, this.#patienceMs);
+    }, left);
   }
 
   get #patienceMs(): number {
-    return this.#attempt === null ? this.#options.load_max_ms : this.#options.stall_ms;
-  }
-
-  #disarm(): void {
-    if (this.#watchdog !== null) clearTimeout(this.#watchdog);
-    this.#watchdog = null;
+    return this.#attempts.size === 0 ? this.#options.load_max_ms : this.#options.stall_ms;
   }
 
   #settleWaiters(error: SlmdError<ErrorCode> | null): void {

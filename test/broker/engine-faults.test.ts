@@ -34,7 +34,7 @@ test('[FAULT-17] [SLMD-ERR-3] a prompt that kills the engine is tried so often, 
   assert.equal((await requester.result(after)).text, 'after');
   const attempts = requester.events(poison).flatMap((event) => ('attempt' in event ? [event.attempt] : []));
   assert.deepEqual(attempts, [1, 2, 3]);
-  const { counters } = await requester.telemetry(({ counters }) => counters.engine_restarts >= 3);
+  const { counters } = await requester.telemetry(({ counters }) => counters.errors.engine_crashed === 1);
   assert.equal(counters.engine_restarts, 3);
   assert.equal(counters.errors.engine_crashed, 1);
 });
@@ -88,6 +88,40 @@ test('[SLMD-ERR-3] an engine without a sign of life is restarted, and its prompt
   const { status, error, attempt } = await requester.result(stuck);
   assert.deepEqual([status, error?.code, attempt], ['error', 'engine_stalled', 2]);
   assert.equal((await requester.result(neighbour)).text, 'hello');
+});
+
+test('[FAULT-17] [SLMD-ERR-3] of four prompts under way one that kills the engine is found, and takes no attempt of the others', async (t) => {
+  const { requester } = await device(t, { settings: { engine: { rows: 4, attempts_max: 1 } } });
+  await requester.ready();
+  const neighbours = [1, 2, 3].map(() => requester.send('slow 60'));
+  const ids = await Promise.all(neighbours);
+  for (const id of ids) await requester.event(id, 'started');
+  const poison = await requester.send('crash late');
+  const last = await requester.send('echo last');
+  for (const id of ids) {
+    const { status, attempt, usage } = await requester.result(id);
+    assert.deepEqual([status, attempt, usage?.completion_tokens], ['ok', 2, 60]);
+  }
+  const { status, error, attempt } = await requester.result(poison);
+  assert.deepEqual([status, error?.code, attempt], ['error', 'engine_crashed', 2]);
+  assert.equal((await requester.result(last)).text, 'last');
+  const { counters } = await requester.telemetry(({ counters }) => counters.errors.engine_crashed === 1);
+  assert.equal(counters.engine_restarts, 2);
+});
+
+test('[SLMD-CAN-1] [SLMD-RES-5] of four prompts under way one is cancelled, one expires, and two are answered', async (t) => {
+  const { requester } = await device(t, { settings: { engine: { rows: 4 } } });
+  await requester.ready();
+  const ids: string[] = [];
+  for (const prompt of ['slow 100000', 'slow 40', 'slow 40']) ids.push(await requester.send(prompt));
+  ids.push(await requester.send({ prompt: 'slow 100000', deadline_ms: 300 }));
+  for (const id of ids) await requester.event(id, 'started');
+  await requester.cancel(ids[0]!);
+  const results = await Promise.all(ids.map((id) => requester.result(id)));
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['cancelled', 'ok', 'ok', 'expired'],
+  );
 });
 
 test('an engine that is slow but shows signs of life is left alone', async (t) => {

@@ -39,6 +39,9 @@ onEachBroker('a device says what it is', (kind) => {
       spin_us: 0,
       chosen_by: 'setting',
       accuracy_level: 4,
+      rows: 1,
+      rows_chosen_by: 'setting',
+      rows_gain: null,
       load_ms: 2,
     });
     assert.deepEqual(Object.keys(info.limits), [

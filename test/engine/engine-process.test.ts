@@ -122,6 +122,7 @@ describe('an engine process with a model', () => {
         options: {
           backend: 'auto',
           threads: 1,
+          rows: 1,
           prefill_chunk_tokens: 8,
           context_length_max: 8,
           max_tokens_default: null,

@@ -55,8 +55,24 @@ test('a mask leaves what may come next and nothing else, until the text is whole
     left((logits) => constraint.mask(logits)),
     'end',
   );
+  constraint.close();
   await some.open(word, quiet, never);
   assert.equal(built(), 1);
+});
+
+test('answers at the same time have a thread each, and one that is given up takes no other along', async (t) => {
+  const { grammars: some, built } = grammars(1500);
+  t.after(() => some.close());
+  const constraint = await some.open(word, quiet, never);
+  await assert.rejects(some.open(heavy, quiet, never), { code: 'schema_unsupported' });
+  await constraint?.accept('"'.charCodeAt(0));
+  assert.equal(
+    left((logits) => constraint?.mask(logits)),
+    'o',
+  );
+  constraint?.close();
+  assert.ok((await some.open(word, quiet, never)) !== undefined);
+  assert.equal(built(), 2);
 });
 
 test('[SLMD-FMT-4] a schema that takes too long is refused, after signs of life', async (t) => {
@@ -100,5 +116,6 @@ test('more schemas than are kept are all right, one after another and again', as
         left((logits) => constraint?.mask(logits)),
         String(i)[0],
       );
+      constraint?.close();
     }
 });

@@ -69,6 +69,9 @@ test('a good model is described by its manifest and bounded by the options', asy
     spin_us: 0,
     chosen_by: 'setting',
     accuracy_level: null,
+    rows: 1,
+    rows_chosen_by: 'setting',
+    rows_gain: null,
   });
   assert.ok(engine.info.load_ms > 0);
   await engine.close();

@@ -4,7 +4,7 @@ import { openEngine } from '../../src/engine/engine.ts';
 import { prefillRuns } from '../../src/engine/prefill.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
-import type { Decoder } from '../../src/onnx/decoder.ts';
+import type { Sequence } from '../../src/onnx/decoder.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { engineOptions, greedy } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -14,7 +14,7 @@ const promptOf = (seed: number, tokens: number) =>
   Array.from({ length: tokens }, (_, i) => 1 + ((i * 37 + seed * 11) % 250));
 
 /** The logits after a prompt, on top of what the cache has. */
-async function run(decoder: Decoder, prefixes: PrefixCache, prompt: readonly number[], chunk: number) {
+async function run(decoder: Sequence, prefixes: PrefixCache, prompt: readonly number[], chunk: number) {
   const cached = prefixes.enter(prompt);
   let logits = new Float32Array();
   for (const { start, end } of prefillRuns(cached, prompt.length, chunk))

@@ -5,8 +5,9 @@ import { type TestContext, test } from 'node:test';
 import { countAccuracyLevel, replaceAccuracyLevel } from '../../src/onnx/accuracy-level.ts';
 import { chooseCompute, computeByRule } from '../../src/onnx/choose-compute.ts';
 import { hasByteProducts } from '../../src/onnx/cpu.ts';
+import { firstRow } from '../../src/onnx/decoder.ts';
 import { openLibrary } from '../../src/onnx/ffi/index.ts';
-import { openNativeDecoder } from '../../src/onnx/native-decoder.ts';
+import { openNativeRows } from '../../src/onnx/native-decoder.ts';
 import { candidates, fastest, measure } from '../../src/onnx/probe.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -107,7 +108,7 @@ test('a graph at another accuracy level computes what one that was built with it
   const [at4, at0] = [await tinyModelDir(), await tinyModelDir({ build: { accuracyLevel: 0 } })];
   const logits = async (dir: string, accuracyLevel: number | null) => {
     const compute = { threads: 1, spinUs: 0, accuracyLevel };
-    const decoder = await openNativeDecoder(library, join(dir, 'model.onnx'), 64, compute);
+    const decoder = firstRow(await openNativeRows(library, join(dir, 'model.onnx'), 64, compute, () => 1));
     const result = (await decoder.forward([1, 2, 3, 4, 5])).slice();
     await decoder.dispose();
     return result;

@@ -13,8 +13,10 @@
  *                        either, but notes it there
  *   crash [exit]         kills itself before the first token; `exit` ends with exit code 7 instead
  *   crash late           the same after two tokens
+ *   crash at two         the same after one token, once another prompt has been answered
  *   crash once <file>    the same unless the file exists; it is created first
  *   blurt <text>         ends with the text in its last words
+ *   mutter <text>        says the text on standard error, and answers `muttered`
  *   oom                  ends as Node does when its heap is full
  *   echo <text>          answers with the text, a token a word; so does anything else, in full
  *
@@ -77,10 +79,13 @@ const behaviours: Record<string, Behaviour> = {
   hang,
   crash,
   blurt,
+  mutter,
   oom,
 };
 
 const cancelled = new Set<number>();
+/** Who waits until another prompt has been answered. */
+const answered: (() => void)[] = [];
 let maxTokensDefault: number | null = null;
 let runsFile: string | null = null;
 
@@ -105,7 +110,7 @@ function load({ model_dir, options }: LoadMessage): void {
   else send(ready(options, how));
 }
 
-function ready({ threads }: EngineOptions, how: string): FromEngine {
+function ready({ threads, rows }: EngineOptions, how: string): FromEngine {
   const engine = {
     name: 'fake',
     version: '1',
@@ -115,6 +120,9 @@ function ready({ threads }: EngineOptions, how: string): FromEngine {
     spin_us: 0,
     chosen_by: 'setting',
     accuracy_level: 4,
+    rows: rows === 'auto' ? 1 : rows,
+    rows_chosen_by: 'setting',
+    rows_gain: null,
   };
   const model = how.startsWith('model-') ? { ...fakeModel, id: how } : fakeModel;
   const bench = { prefill_tokens_per_second: 1000, decode_tokens_per_second: 100 };
@@ -194,6 +202,8 @@ function garbage(job: Job): void {
 async function crash(job: Job, rest: string): Promise<void> {
   const [how = '', file = ''] = rest.split(' ');
   if (how === 'late') for (const i of [1, 2]) sendToken(job, `lost${i} `, i);
+  if (how === 'at') sendToken(job, 'lost1 ', 1);
+  if (how === 'at') await new Promise<void>((resolve) => answered.push(resolve));
   if (how === 'late') await pause(2 * tokenPauseMs);
   if (how === 'once' && existsSync(file)) return answer(job, 'survived');
   if (how === 'once') writeFileSync(file, '');
@@ -208,6 +218,10 @@ function hang(_job: Job, file: string): void {
 /** Ends as a library does that quotes what it choked on. */
 function blurt(_job: Job, rest: string): void {
   process.stderr.write(`terminate called: cannot read ${rest}\n`, () => process.exit(134));
+}
+
+function mutter(job: Job, rest: string): void {
+  process.stderr.write(`terminate called: cannot read ${rest}\n`, () => answer(job, 'muttered'));
 }
 
 function oom(): void {
@@ -236,6 +250,7 @@ function finish(
   // It says of its own text that it follows the format, as an engine does that has gone wrong.
   const format_complete = response_format !== null && finish_reason === 'stop';
   send({ type: 'done', key, text: sent.join(''), format_complete, finish_reason, usage, stamps });
+  for (const resolve of answered.splice(0)) setTimeout(resolve, 2 * tokenPauseMs);
 }
 
 function send(message: FromEngine): void {

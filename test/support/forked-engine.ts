@@ -18,6 +18,7 @@ export const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition
 export const engineOptions: EngineOptions = {
   backend: 'auto',
   threads: 1,
+  rows: 1,
   prefill_chunk_tokens: 32,
   context_length_max: 256,
   max_tokens_default: null,

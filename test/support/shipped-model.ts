@@ -10,6 +10,7 @@ export function openShippedModel(backend: EngineOptions['backend'] = 'auto'): Pr
   return openEngine(shippedModel(), {
     backend,
     threads: 1,
+    rows: 1,
     prefill_chunk_tokens: 128,
     context_length_max: 512,
     max_tokens_default: 128,

@@ -28,7 +28,11 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
 /** A supervisor of the fake engine, not yet started; it is stopped when the test ends. */
 export function supervised(
   t: TestContext,
-  { model_dir = 'any', ...options }: Partial<SupervisorOptions> & { model_dir?: string } = {},
+  {
+    model_dir = 'any',
+    rows = 1,
+    ...options
+  }: Partial<SupervisorOptions> & { model_dir?: string; rows?: number } = {},
   more: Partial<SupervisorEvents> = {},
 ): Supervised {
   const events = new Heard<Event>();
@@ -40,6 +44,7 @@ export function supervised(
       engine: {
         backend: 'auto',
         threads: 0,
+        rows,
         prefill_chunk_tokens: 32,
         context_length_max: 512,
         max_tokens_default: null,

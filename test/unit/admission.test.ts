@@ -13,7 +13,7 @@ function admissionOf(answers: number, depth_max = 100) {
   const queue = new RequestQueue({ depth_max, bytes_max: 1_000_000 });
   const admission = new Admission(queue);
   for (let i = 0; i < answers; i++)
-    admission.learn(promptRequest(), { ...answer, completion_tokens: 10, complete: true });
+    admission.learn(promptRequest(), false, { ...answer, completion_tokens: 10, complete: true });
   const enter = (more: Partial<PromptRequest> = {}) => admission.enter(promptRequest(more));
   return { queue, admission, enter };
 }
@@ -91,4 +91,18 @@ test('a prompt of an earlier process is admitted again, whatever its deadline an
     [0, 1, 2],
   );
   assert.equal(queue.depth, 2);
+});
+
+test('[SLMD-ADM-4] answers that shared the engine say nothing of one that has it alone, and the other way round', () => {
+  const { admission, queue, enter } = admissionOf(3);
+  queue.concurrency = 2;
+  const slow = { service_ms: 30_000, prefill_ms: 3000, decode_ms: 27_000 };
+  admitted(enter(within(12_000)));
+  // Nobody has measured yet how long two take together.
+  admitted(enter(within(1000)));
+  for (let i = 0; i < 3; i++)
+    admission.learn(promptRequest(), true, { ...slow, completion_tokens: 10, complete: true });
+  assert.equal(error(enter(within(12_000))).code, 'deadline_unmeetable');
+  const { eta_ms } = admitted(enter());
+  assert.ok((eta_ms ?? 0) > 50_000 && (eta_ms ?? 0) <= 60_000, `${eta_ms}`);
 });

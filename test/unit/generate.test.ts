@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type GenerationModel, generate } from '../../src/engine/generate.ts';
-import { PrefixCache } from '../../src/engine/prefix-cache.ts';
+import { Rows } from '../../src/engine/rows.ts';
 import type { GenerateMessage } from '../../src/ipc/messages.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
 import type { Decoder } from '../../src/onnx/decoder.ts';
@@ -50,8 +50,7 @@ async function answer(
 ) {
   const decoder = new ScriptedDecoder(script);
   const model: GenerationModel = {
-    decoder,
-    prefixes: new PrefixCache(decoder),
+    rows: new Rows([decoder]),
     tokenizer,
     template: undefined,
     stopIds: new Set([newline]),

@@ -1,47 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PromptRequest } from '../../src/contract/prompt.ts';
-import { type Place, type QueueBounds, RequestQueue } from '../../src/queue/queue.ts';
+import type { QueueBounds } from '../../src/queue/queue.ts';
 import { promptRequest } from '../support/prompts.ts';
 import { randomNumbers } from '../support/random.ts';
-
-const roomy = { depth_max: 100, bytes_max: 1_000_000 };
-
-/** A queue that notes whose turn came, in order; a turn is seen one microtask after it is given. */
-class Watched {
-  readonly queue: RequestQueue;
-  readonly turns: string[] = [];
-  readonly places = new Map<string, Place>();
-
-  constructor(bounds: QueueBounds = roomy, concurrency?: number) {
-    this.queue = new RequestQueue(bounds, concurrency);
-  }
-
-  enter(id: string, more: Partial<PromptRequest> = {}): Place | null {
-    const place = this.queue.enter(promptRequest({ id, ...more }));
-    if (place === null) return null;
-    this.places.set(id, place);
-    void place.turn.then(() => this.turns.push(id));
-    return place;
-  }
-
-  /** Gives up the turn of whoever runs until nobody is left; the order in which they ran. */
-  async drain(): Promise<string[]> {
-    await settled();
-    for (let i = 0; i < this.turns.length; i++) {
-      this.places.get(this.turns[i] ?? '')?.leave();
-      await settled();
-    }
-    return this.turns;
-  }
-
-  get counts(): [waiting: number, bytes: number, running: number] {
-    return [this.queue.depth, this.queue.bytes, this.queue.running];
-  }
-}
-
-/** Everything that is due by now has happened. */
-const settled = () => new Promise((resolve) => setImmediate(resolve));
+import { roomy, settled, Watched } from '../support/watched-queue.ts';
 
 test('a request that finds the queue idle has its turn at once and does not wait', async () => {
   const watched = new Watched();

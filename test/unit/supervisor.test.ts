@@ -175,17 +175,6 @@ test('what is no message is reported and harmless; a message with another key is
   assert.deepEqual(tokens.all, ['first', 'clean']);
 });
 
-test('a second generation while one runs is a broken invariant', async (t) => {
-  const { supervisor, ask, tokens } = supervised(t);
-  supervisor.start();
-  const end = new AbortController();
-  const running = ask('slow 100000', end.signal);
-  await tokens.find(() => true, 'a token');
-  await assert.rejects(ask('echo x'), (error: Error) => !('code' in error));
-  end.abort();
-  assert.equal((await running).finish_reason, 'cancelled');
-});
-
 test('stop ends the process and whoever waits, twice without harm, and start starts again', async (t) => {
   const { supervisor, ask, events } = supervised(t);
   supervisor.start();

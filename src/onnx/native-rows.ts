@@ -1,0 +1,228 @@
+import { CacheMemory } from './cache-memory.ts';
+import { assertRewind, assertRoom, type DecoderRows, type Sequence } from './decoder.ts';
+import { type NativeSession, NativeValue, type Plan } from './ffi/index.ts';
+import { type GraphInterface, readInterface } from './graph-interface.ts';
+import { type RowRunner, RowSchedule, type RowToken } from './row-schedule.ts';
+
+/** What a run of one row takes and gives, by its number of tokens. */
+interface Step {
+  ids: NativeValue;
+  /** Of all positions; null where the graph gives the last one's alone, which each row has a place for. */
+  logits: NativeValue | null;
+}
+
+/** Neighbouring rows that take a token each in one run. */
+interface Batch {
+  plan: Plan;
+  ids: NativeValue;
+  /** Each row's length with its new token, less one. */
+  seqlens: NativeValue;
+  logits: NativeValue;
+}
+
+/**
+ * Steps that are kept: single tokens, the prefill chunk, and the last chunks of recent prompts. With all
+ * logits, one of them is as large as its tokens times the vocabulary.
+ */
+const stepsKept = 8;
+
+/**
+ * The KV cache has its full capacity from the beginning; each run reads what is there and writes the new
+ * tokens behind it. Everything but the number of tokens is bound once.
+ *
+ * A run of several rows takes all that lie between the first and the last of them: a row that is not asked
+ * for gets a token behind its last one, where nothing is read before it is overwritten.
+ */
+export class NativeRows implements DecoderRows, RowRunner {
+  readonly rows: readonly Row[];
+  readonly #session: NativeSession;
+  readonly #graph: GraphInterface;
+  readonly #memory: CacheMemory;
+  /** T − 1 of the row, and the largest T: the lengths that the graph reads. */
+  readonly #seqlens: NativeValue;
+  readonly #total: NativeValue;
+  readonly #steps = new Map<number, Step>();
+  readonly #batches = new Map<string, Batch>();
+
+  /** @throws naming what the graph's interface lacks */
+  constructor(session: NativeSession, contextLength: number, count: number) {
+    const { library } = session;
+    this.#graph = readInterface(session.inputs, session.outputs);
+    this.#session = session;
+    this.#memory = new CacheMemory(library, this.#graph.cache, count, contextLength);
+    this.#seqlens = new NativeValue(library, 'int32', new Int32Array(1), [1]);
+    this.#total = new NativeValue(library, 'int32', new Int32Array(1), [1]);
+    const schedule = new RowSchedule(this);
+    this.rows = Array.from({ length: count }, (_, index) => {
+      const plan = this.#plan(index, 1, this.#seqlens);
+      const { vocabularySize } = this.#graph;
+      return new Row(schedule, index, plan, this.#floats([1, 1, vocabularySize]), contextLength);
+    });
+  }
+
+  async chunk(index: number, ids: readonly number[], signal: AbortSignal): Promise<void> {
+    const row = this.rows[index]!;
+    const step = this.#stepOf(ids.length);
+    const tokens = step.ids.data as BigInt64Array;
+    for (const [i, id] of ids.entries()) tokens[i] = BigInt(id);
+    const total = row.length + ids.length;
+    this.#seqlens.data[0] = total - 1;
+    this.#total.data[0] = total;
+    row.plan.bindInput('input_ids', step.ids);
+    row.plan.bindOutput('logits', step.logits ?? row.value);
+    await row.plan.run({ signal });
+    if (step.logits !== null) {
+      const logits = step.logits.data as Float32Array;
+      row.logits.set(logits.subarray(logits.length - row.vocabularySize));
+    }
+  }
+
+  async step(tokens: readonly RowToken[], signal: AbortSignal): Promise<void> {
+    const indexes = tokens.map(({ row }) => row);
+    const first = Math.min(...indexes);
+    const rows = this.rows.slice(first, Math.max(...indexes) + 1);
+    // A row between them that is full has no place for the token that nobody reads.
+    const full = rows.some((row) => row.length === row.contextLength && !indexes.includes(row.index));
+    if (tokens.length === 1 || full) {
+      for (const { row, id } of tokens) await this.chunk(row, [id], signal);
+      return;
+    }
+    const batch = this.#batchOf(first, rows.length);
+    for (const [i, row] of rows.entries()) {
+      batch.ids.data[i] = BigInt(tokens.find((token) => token.row === row.index)?.id ?? 0);
+      batch.seqlens.data[i] = row.length;
+    }
+    this.#total.data[0] = Math.max(...rows.map(({ length }) => length)) + 1;
+    await batch.plan.run({ signal });
+    const logits = batch.logits.data as Float32Array;
+    for (const { row } of tokens) this.rows[row]!.logits.set(this.#partOf(logits, row - first));
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+    for (const { ids, logits } of this.#steps.values()) release(ids, logits);
+    for (const { ids, seqlens, logits } of this.#batches.values()) release(ids, seqlens, logits);
+    for (const { value } of this.rows) release(value);
+    this.#memory.release();
+    release(this.#seqlens, this.#total);
+  }
+
+  #partOf(logits: Float32Array, row: number): Float32Array {
+    const { vocabularySize } = this.#graph;
+    return logits.subarray(row * vocabularySize, (row + 1) * vocabularySize);
+  }
+
+  /** Everything bound but the tokens and, for a single row, the logits. */
+  #plan(first: number, count: number, seqlens: NativeValue): Plan {
+    const entries = this.#memory.bind(first, count);
+    const plan = this.#session.plan(
+      ['input_ids', 'seqlens_k', 'total_sequence_length', ...entries.map(({ input }) => input)],
+      ['logits', ...entries.map(({ output }) => output)],
+    );
+    plan.bindInput('seqlens_k', seqlens);
+    plan.bindInput('total_sequence_length', this.#total);
+    for (const { input, output, value } of entries) {
+      plan.bindInput(input, value);
+      plan.bindOutput(output, value);
+    }
+    return plan;
+  }
+
+  #stepOf(tokens: number): Step {
+    const known = this.#steps.get(tokens);
+    this.#steps.delete(tokens);
+    const step = known ?? {
+      ids: this.#ids([1, tokens]),
+      logits:
+        this.#graph.allLogits && tokens > 1 ? this.#floats([1, tokens, this.#graph.vocabularySize]) : null,
+    };
+    // The last of the map is the one that was used last; the first goes.
+    this.#steps.set(tokens, step);
+    const [oldest] = this.#steps;
+    if (this.#steps.size > stepsKept && oldest !== undefined) {
+      this.#steps.delete(oldest[0]);
+      release(oldest[1].ids, oldest[1].logits);
+    }
+    return step;
+  }
+
+  #batchOf(first: number, count: number): Batch {
+    const key = `${first}+${count}`;
+    const known = this.#batches.get(key);
+    if (known !== undefined) return known;
+    const ids = this.#ids([count, 1]);
+    const seqlens = new NativeValue(this.#session.library, 'int32', new Int32Array(count), [count]);
+    const logits = this.#floats([count, 1, this.#graph.vocabularySize]);
+    const plan = this.#plan(first, count, seqlens);
+    plan.bindInput('input_ids', ids);
+    plan.bindOutput('logits', logits);
+    const batch = { plan, ids, seqlens, logits };
+    this.#batches.set(key, batch);
+    return batch;
+  }
+
+  #ids(dims: readonly number[]): NativeValue {
+    return new NativeValue(this.#session.library, 'int64', new BigInt64Array(sizeOf(dims)), dims);
+  }
+
+  #floats(dims: readonly number[]): NativeValue {
+    return new NativeValue(this.#session.library, 'float32', new Float32Array(sizeOf(dims)), dims);
+  }
+}
+
+/** One row as a sequence of its own; how it is computed is the schedule's affair. */
+class Row implements Sequence {
+  readonly index: number;
+  readonly plan: Plan;
+  readonly contextLength: number;
+  /** Where the logits of its last token are. */
+  readonly value: NativeValue;
+  readonly #schedule: RowSchedule;
+  #length = 0;
+
+  constructor(schedule: RowSchedule, index: number, plan: Plan, value: NativeValue, contextLength: number) {
+    this.#schedule = schedule;
+    this.index = index;
+    this.plan = plan;
+    this.value = value;
+    this.contextLength = contextLength;
+  }
+
+  get logits(): Float32Array {
+    return this.value.data as Float32Array;
+  }
+
+  get vocabularySize(): number {
+    return this.logits.length;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  async forward(ids: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    assertRoom(this, ids);
+    await this.#schedule.ask(this.index, ids, signal);
+    this.#length += ids.length;
+    return this.logits;
+  }
+
+  rewind(length: number): void {
+    assertRewind(this, length);
+    this.#schedule.unexpect(this.index);
+    // What is beyond the length is overwritten before the graph reads it.
+    this.#length = length;
+  }
+
+  reset(): void {
+    this.rewind(0);
+  }
+}
+
+function sizeOf(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1);
+}
+
+function release(...values: (NativeValue | null)[]): void {
+  for (const value of values) value?.release();
+}
