@@ -12,7 +12,7 @@ import { until } from '../support/wait.ts';
 const many = 2000;
 /** Mosquitto keeps so many for a client that is away, unless told otherwise, and drops the rest without a word. */
 const keptByDefault = 1000;
-const manyMs = 120_000;
+const manyMs = 480_000;
 /** Room for all of them from one requester, so that what is missing is the broker's doing. */
 const roomy = {
   limits: { queue_depth_max: 2 * many, queue_bytes_max: 16_777_216 },
