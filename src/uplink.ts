@@ -4,6 +4,7 @@ import { type Info, readStatus } from './contract/status.ts';
 import type { Counters } from './contract/telemetry.ts';
 import type { Topics } from './contract/topics.ts';
 import type { BackoffBounds } from './lib/backoff.ts';
+import { monotonicMs } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { within } from './lib/within.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
@@ -15,6 +16,7 @@ import { type Ended, Link } from './mqtt/link.ts';
 import { Outbox, type Parcel } from './mqtt/outbox.ts';
 import { Presence } from './mqtt/presence.ts';
 import { Probe } from './mqtt/probe.ts';
+import { RetainedMemory } from './mqtt/retained-memory.ts';
 
 export interface UplinkParts {
   config: Config;
@@ -41,11 +43,15 @@ export class Uplink {
   readonly presence: Presence;
   readonly #parts: UplinkParts;
   readonly #outbox: Outbox;
+  readonly #retained = new RetainedMemory();
   readonly #probe: Probe;
   readonly #duplicates: DuplicateWatch;
   readonly #addresses: BrokerAddresses;
   readonly #link: Link;
   #connections = 0;
+  /** Until when the last broker was certainly there. `monotonicMs()` */
+  #lostAt = 0;
+  #wasUp = false;
   /** What the broker of this connection has refused so far: each is said once. */
   readonly #refusals = new Set<string>();
   /** Another device uses this one's name, as far as is known. */
@@ -56,6 +62,7 @@ export class Uplink {
     this.#parts = parts;
     const { config, topics, boot } = parts;
     this.presence = this.#makePresence();
+    const silenceMs = keepalivesMissed * config.mqtt.keepalive_s * 1000;
     this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
     this.#probe = new Probe(topics.probe, boot);
     this.#duplicates = new DuplicateWatch(boot);
@@ -71,6 +78,8 @@ export class Uplink {
         up: (connection) => this.#onUp(connection),
         down: ({ code, message }, retryMs) => {
           this.presence.lost();
+          if (this.#wasUp) this.#lostAt = monotonicMs() - (code === 'timeout' ? silenceMs : 0);
+          this.#wasUp = false;
           this.#outbox.use(null);
           if (this.#forgetting !== null) clearTimeout(this.#forgetting);
           parts.log.warn({ code, retry_ms: Math.round(retryMs) }, message);
@@ -98,7 +107,8 @@ export class Uplink {
 
   /** At least once, whatever happens to the connection. */
   deliver(parcel: Parcel): void {
-    this.#outbox.push(parcel);
+    if (parcel.payload === '') this.#retained.takenBack(parcel.topic);
+    this.#outbox.push(parcel.retain ? this.#remembered(parcel) : parcel);
   }
 
   /** Now or never: what has no connection is dropped. */
@@ -127,9 +137,33 @@ export class Uplink {
     await connection.subscribe([topics.status, topics.probe, topics.prompt, topics.cancel, topics.ack]);
     await this.presence.born(connection);
     if (connection.connected) this.#outbox.use(connection);
+    this.#giveAgain(connection);
+    this.#wasUp = true;
     const finding = await this.#probe.run(connection);
     if (finding !== null) log.error(finding);
     this.presence.condition('probe', finding);
+  }
+
+  #remembered(parcel: Parcel): Parcel {
+    const delivered = () => {
+      this.#retained.given(parcel, monotonicMs());
+      parcel.delivered();
+    };
+    return { ...parcel, delivered };
+  }
+
+  /** Gives the broker again what it may have lost: everything where it does not know this device any more. */
+  #giveAgain(connection: Connection): void {
+    const { session_expiry_s } = this.#parts.config.mqtt;
+    const forgot = session_expiry_s > 0 && !connection.session_present;
+    const since = forgot ? Number.NEGATIVE_INFINITY : this.#lostAt - brokerForgetsMs;
+    for (const parcel of this.#retained.again(since, monotonicMs()))
+      this.#outbox.push({
+        ...parcel,
+        fleeting: true,
+        optional: true,
+        delivered: () => this.#retained.givenAgain(parcel.topic, monotonicMs()),
+      });
   }
 
   #onMessage(message: IncomingMessage, acknowledge: () => void): void {
@@ -243,5 +277,9 @@ export class Uplink {
 
 /** What arrives too large is refused with a code, up to this much too large. */
 const inboundSlackBytes = 16_777_216;
+/** What a broker that is killed may have lost although it acknowledged it: Mosquitto's `autosave_interval 1`, and its writing. */
+const brokerForgetsMs = 2000;
+/** A broker that is silent is given up after so long, in keepalives. */
+const keepalivesMissed = 1.5;
 /** A goodbye must not wait for a broker that has stopped listening. */
 const flushMs = 3000;

@@ -54,6 +54,8 @@ export function payloadBytesMax(
 export class Connection {
   readonly protocol: ProtocolVersion;
   readonly limits: BrokerLimits;
+  /** Whether the broker remembers this client. */
+  readonly session_present: boolean;
   /** Settles once, when the connection is over. */
   readonly closed: Promise<Trouble>;
   readonly #client: MqttClient;
@@ -75,6 +77,7 @@ export class Connection {
       packet_bytes_max: connack.properties?.maximumPacketSize ?? 268_435_455,
       receive_maximum: connack.properties?.receiveMaximum ?? 65_535,
     };
+    this.session_present = connack.sessionPresent;
     this.#window = new Window(this.limits.receive_maximum);
     this.closed = closed;
     void closed.then((trouble) => {

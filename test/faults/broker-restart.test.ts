@@ -5,6 +5,7 @@ import { type BrokerKind, onEachBroker, type RunningBroker } from '../support/br
 import { FaultyStorage } from '../support/faulty-storage.ts';
 import { type Mosquitto, startMosquitto } from '../support/mosquitto.ts';
 import { startProxy } from '../support/proxy.ts';
+import type { Message } from '../support/requester.ts';
 import { Stage } from '../support/stage.ts';
 import { Trial } from '../support/trial.ts';
 import { until } from '../support/wait.ts';
@@ -27,6 +28,14 @@ const restarts = [
     aedes: false,
   },
   { ends: 'SIGKILL, without memory', config: '', remembers: false, aedes: true },
+];
+
+const headroom = 8;
+
+/** Everything, or what it has acknowledged since it wrote its file; the session is in the file. */
+const forgetful = [
+  { forgets: 'everything', config: '' },
+  { forgets: 'the last of it', config: 'persistence true\nautosave_interval 3600' },
 ];
 
 describe('a broker that goes and comes back', { concurrency: true }, () => {
@@ -59,6 +68,31 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
         await trial.end();
       });
 
+    for (const { forgets, config } of forgetful.filter(
+      ({ config }) => config === '' || kind.name !== 'aedes',
+    ))
+      test(`[FAULT-6] [SLMD-RES-10] gives a broker the results again that it has lost, unasked, but none that was acknowledged: ${forgets}`, async (t) => {
+        const broker = await restartable(kind, config);
+        const trial = await Trial.open(t, kind, { broker });
+        const { requester } = trial;
+        trial.start();
+        await requester.ready();
+        if (config !== '') await again(trial, broker, 'SIGTERM');
+        const ids = await trial.send(3, 'echo');
+        await trial.ledger.answered(ids);
+        await until(() => ids.every((id) => trial.ledger.delivered(id)) || undefined, 'each is delivered');
+        const [acknowledged = '', ...others] = ids;
+        await requester.ack(acknowledged);
+        const empty = ({ topic, payload }: Message) =>
+          topic.endsWith(`/result/${acknowledged}`) && payload.length === 0;
+        await requester.heard.find(empty, 'it is taken back');
+        await again(trial, broker, 'SIGKILL');
+        const late = await trial.stage.requester({ url: broker.url, version: kind.version });
+        for (const id of others) assert.equal((await late.result(id)).status, 'ok');
+        // What is given again comes in the order in which it was given before.
+        assert.deepEqual(late.messages(`${late.base}/result/${acknowledged}`), []);
+      });
+
     test('[FAULT-4] [SLMD-PRO-1] acknowledges nothing on a new connection that an old one has brought', async (t) => {
       const stage = new Stage(t);
       const broker = stage.add(await restartable(kind));
@@ -75,6 +109,9 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
         (packet.cmd === 'puback' ? acknowledged : brought).push(packet.messageId);
         return undefined;
       });
+      // So that the old one's identifier is above those of the status and the probe on the next connection.
+      for (let i = 0; i < headroom; i++) await requester.cancel('nobody');
+      await requester.echo();
       storage.slow = true;
       const old = await requester.send('echo old');
       await until(() => storage.held === 1 || undefined, 'a prompt is on its way to the disk');
@@ -93,8 +130,8 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
       await requester.event(old, 'accepted');
       await requester.echo();
       assert.deepEqual(acknowledged, [], 'the fresh ones are not on disk yet');
-      storage.slow = false;
       await until(() => storage.held === 1 || undefined, 'the next lines are on their way');
+      storage.slow = false;
       storage.release();
       for (const id of [old, ...fresh]) assert.equal((await requester.result(id)).status, 'ok');
       await until(() => acknowledged.length === fresh.length || undefined, 'the fresh ones are acknowledged');
@@ -127,6 +164,14 @@ describe('a broker that goes and comes back', { concurrency: true }, () => {
     });
   });
 });
+
+/** The broker ends and comes back, and the device is ready on it again. */
+async function again({ requester }: Trial, broker: Restartable, how: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  const since = requester.heard.mark;
+  await broker.end(how);
+  await broker.begin();
+  await requester.ready({ since });
+}
 
 async function restartable(kind: BrokerKind, config = ''): Promise<Restartable> {
   if (kind.name === 'aedes') return restartableAedes();

@@ -106,6 +106,13 @@ export class Trial {
     this.proxy.watch(() => undefined);
   }
 
+  /** Resolves when the device is ready again, of what was heard since then; else the error has its log. */
+  async back(since: number): Promise<void> {
+    await this.requester.ready({ since }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.device.log.all.map(({ text }) => text).join('\n')}`);
+    });
+  }
+
   /** Sends so many prompts one right after the other; returns their ids when the broker has them. */
   async send(count: number, prompt: string): Promise<string[]> {
     const requests = Array.from({ length: count }, () => this.ledger.request(prompt));
