@@ -15,8 +15,6 @@ interface Llama {
 }
 
 interface Context {
-  flashAttention: 'auto' | boolean;
-  currentThreads: number;
   getSequence(): Sequence;
 }
 
@@ -28,8 +26,14 @@ interface Sequence {
 
 const batchTokens = 512;
 
+/** `auto` is its default; without it the long contexts of small models go faster on some processors. */
+export type FlashAttention = 'auto' | false;
+
 /** llama.cpp through `node-llama-cpp`, with the binary that its package brings for this processor. */
-export async function open({ model, packages, clock, threads, contextLength }: PeerOptions): Promise<Peer> {
+export async function open(
+  { model, packages, clock, threads, contextLength }: PeerOptions,
+  flashAttention: FlashAttention,
+): Promise<Peer> {
   const entry = createRequire(`${packages}/package.json`).resolve('node-llama-cpp');
   const { getLlama } = (await import(pathToFileURL(entry).href)) as NodeLlamaCpp;
   const llama = await getLlama({
@@ -45,14 +49,14 @@ export async function open({ model, packages, clock, threads, contextLength }: P
     contextSize: contextLength,
     batchSize: batchTokens,
     threads: { ideal: threads, min: threads },
-    flashAttention: 'auto',
+    flashAttention,
   });
   const sequence = context.getSequence();
   const evaluate = (prompt: readonly number[]) =>
     sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true });
   return {
     version: versionOf(join(dirname(entry), '..')),
-    settings: `${threads} thread(s), batch ${batchTokens}, flash attention ${context.flashAttention}, cache f16`,
+    settings: `${threads} thread(s), batch ${batchTokens}, flash attention ${flashAttention}, cache f16`,
     async answer(prompt, tokens, cached) {
       if (!cached) await sequence.clearHistory();
       const stamps = new AnswerClock(clock);

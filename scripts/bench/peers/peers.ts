@@ -5,7 +5,7 @@ import type { Peer, PeerOptions } from './peer.ts';
 export interface PeerPackages {
   folder: string;
   packages: readonly string[];
-  /** Leaves out what npm would bring for every graphics card. */
+  /** Leaves out what npm would bring for other machines. */
   omitOptional: boolean;
 }
 
@@ -23,6 +23,13 @@ export type Column = (typeof columns)[number];
 const transformersVersion = '4.3.1';
 const llamaVersion = '3.22.1';
 const platform = `${process.platform}-${process.arch}`;
+
+const llamaPackages: PeerPackages = {
+  folder: 'llama-cpp',
+  packages: [`node-llama-cpp@${llamaVersion}`, `@node-llama-cpp/${platform}@${llamaVersion}`],
+  // The others are binaries for graphics cards, a gigabyte of them.
+  omitOptional: true,
+};
 
 /** Who is compared. Each is opened in a process of its own. */
 export const peerKinds: Record<string, PeerKind> = {
@@ -56,12 +63,14 @@ export const peerKinds: Record<string, PeerKind> = {
   },
   'llama.cpp': {
     column: 'llama.cpp',
-    packages: {
-      folder: 'llama-cpp',
-      packages: [`node-llama-cpp@${llamaVersion}`, `@node-llama-cpp/${platform}@${llamaVersion}`],
-      omitOptional: true,
-    },
+    packages: llamaPackages,
     modelOf: ({ gguf }) => gguf,
-    open: async (options) => (await import('./llama-cpp.ts')).open(options),
+    open: async (options) => (await import('./llama-cpp.ts')).open(options, 'auto'),
+  },
+  'llama.cpp without flash attention': {
+    column: 'llama.cpp',
+    packages: llamaPackages,
+    modelOf: ({ gguf }) => gguf,
+    open: async (options) => (await import('./llama-cpp.ts')).open(options, false),
   },
 };
