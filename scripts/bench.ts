@@ -20,7 +20,7 @@ import { type Clock, clocks } from './bench/peers/peer.ts';
 import { type Column, columns, peerKinds } from './bench/peers/peers.ts';
 import { plot } from './bench/plot.ts';
 import { comparisonTable, settingsLines } from './bench/report.ts';
-import { measureSelf, type SelfResult, selfTable } from './bench/self.ts';
+import { measureSelf, rowsTable, type SelfResult, selfTable } from './bench/self.ts';
 import { shapes } from './bench/shapes.ts';
 import { median } from './bench/statistics.ts';
 import { targetTable } from './bench/targets.ts';
@@ -28,7 +28,7 @@ import { targetTable } from './bench/targets.ts';
 const usage = `npm run bench [-- options]
 
   --only <name>     one of ${columns.join(', ')}, or several with commas
-  --self            slmd alone instead: by context and block size, and a whole device beside its decoder
+  --self            slmd alone instead: by context, block size and rows, and a whole device beside its decoder
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
   --rounds <n>      how often everything is measured (default: 5)
@@ -125,9 +125,9 @@ async function measureAlone(): Promise<{ layouts: SelfResult[]; devices: DeviceR
     });
     layouts.push(layout);
     const bandwidth = (median(layout.bandwidths) / 1e9).toFixed(1);
-    console.log(
-      `${selfTable(layout)}\n  memory read at ${bandwidth} GB/s with ${options.threads} thread(s)\n`,
-    );
+    console.log(selfTable(layout));
+    console.log(`\n  memory read at ${bandwidth} GB/s with ${options.threads} thread(s)\n`);
+    console.log(`${rowsTable(layout)}\n`);
   }
   console.log(deviceTable(devices));
   return { layouts, devices };

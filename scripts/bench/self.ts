@@ -25,9 +25,14 @@ export interface SelfResult {
   /** Bytes per second with as many threads, read right before each round. */
   bandwidths: number[];
   cells: { blockSize: BlockSize; context: number; tokensPerSecond: number[]; bytesPerToken: number }[];
+  /** Tokens per second of so many prompts together, at block 32. */
+  rows: { count: number; tokensPerSecond: number[] }[];
 }
 
 const contexts = [16, 128, 512, 2048] as const;
+const rowCounts = [1, 2, 4] as const;
+const rowsContext = 128;
+const rowsGainMin = 2.2;
 
 /** Block sizes take turns at each context, so that what else the machine does meets all alike. */
 export async function measureSelf(
@@ -43,7 +48,8 @@ export async function measureSelf(
       bytesPerToken: bytesPerToken(models.slmd[blockSize], context),
     })),
   );
-  const result: SelfResult = { shape, bandwidths: [], cells };
+  const rows = rowCounts.map((count) => ({ count, tokensPerSecond: [] as number[] }));
+  const result: SelfResult = { shape, bandwidths: [], cells, rows };
   const open = new Map<BlockSize, PeerProcess>();
   try {
     for (const blockSize of blockSizes) open.set(blockSize, await openSlmd(models.slmd[blockSize], options));
@@ -54,6 +60,10 @@ export async function measureSelf(
         const { intervals_ms } = await open.get(blockSize)!.answer(prompt, options.decodeTokens + 1);
         tokensPerSecond.push(1000 / median(intervals_ms));
       }
+      for (const { count, tokensPerSecond } of rows) {
+        const prompts = Array.from({ length: count }, (_, row) => promptOf(round * count + row)(rowsContext));
+        tokensPerSecond.push(await open.get(32)!.together(prompts, options.decodeTokens + 1));
+      }
       options.onProgress(round + 1, options.rounds);
     }
   } finally {
@@ -63,7 +73,14 @@ export async function measureSelf(
 }
 
 async function openSlmd(model: string, { threads, clock }: SelfOptions): Promise<PeerProcess> {
-  const peer = await PeerProcess.open('slmd', { model, packages: '', threads, clock, contextLength });
+  const peer = await PeerProcess.open('slmd', {
+    model,
+    packages: '',
+    threads,
+    clock,
+    rows: Math.max(...rowCounts),
+    contextLength,
+  });
   await peer.answer(promptOf(0)(16), 8);
   return peer;
 }
@@ -101,4 +118,20 @@ export function selfTable({ shape, bandwidths, cells }: SelfResult): string {
   });
   const head = blockSizes.flatMap((blockSize) => [`block ${blockSize}`, 'of memory', '']);
   return table([[`${shape}, tokens/s`, ...head], ...rows]);
+}
+
+/** What several prompts at once gain over one. */
+export function rowsTable({ shape, rows }: SelfResult): string {
+  const [alone] = rows.map(({ tokensPerSecond }) => median(tokensPerSecond));
+  const lines = rows.map(({ count, tokensPerSecond }) => {
+    const speed = median(tokensPerSecond);
+    const target = count === Math.max(...rowCounts) ? `≥ ${rowsGainMin}×` : '';
+    return [
+      `${count} at once, context ${rowsContext}`,
+      rounded(speed),
+      `${(speed / alone!).toFixed(2)}×`,
+      target,
+    ];
+  });
+  return table([[`${shape}, tokens/s together`, '', '', 'target'], ...lines]);
 }

@@ -135,7 +135,7 @@ test('a layout is compared with block 32 at the same context, and with what the 
     cell(context, 64, 150),
     cell(context, 128, 200),
   ]);
-  const line = selfTable({ shape: 'some', bandwidths: [40e9], cells }).split('\n')[1]!;
+  const line = selfTable({ shape: 'some', bandwidths: [40e9], cells, rows: [] }).split('\n')[1]!;
   assert.deepEqual(line.match(/[\d.]+×|\d+ %/g), ['25 %', '1.00×', '38 %', '1.50×', '50 %', '2.00×']);
 });
 

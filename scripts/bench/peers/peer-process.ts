@@ -37,6 +37,10 @@ export class PeerProcess {
     return this.#do({ do: 'cancel', prompt, afterMs }) as Promise<number>;
   }
 
+  together(prompts: number[][], tokens: number): Promise<number> {
+    return this.#do({ do: 'together', prompts, tokens }) as Promise<number>;
+  }
+
   memory(): Promise<Memory> {
     return this.#do({ do: 'memory' }) as Promise<Memory>;
   }

@@ -16,6 +16,12 @@ export interface Peer {
    * @returns milliseconds from the moment at which it was to be asked until the peer was free again
    */
   cancel(prompt: readonly number[], afterMs: number): Promise<number>;
+  /**
+   * Continues several prompts at the same time, where it can.
+   *
+   * @returns tokens per second of all together, from when every prompt is read
+   */
+  together?(prompts: readonly number[][], tokens: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -34,6 +40,8 @@ export interface PeerOptions {
   packages: string;
   threads: number;
   clock: Clock;
+  /** Prompts that slmd answers at a time; 1 by default. */
+  rows?: number;
   /** Room for prompt and answer. */
   contextLength: number;
 }

@@ -1,44 +1,75 @@
 import { join } from 'node:path';
 import { Sampler } from '../../../src/engine/sampler.ts';
+import type { Sequence } from '../../../src/onnx/decoder.ts';
 import { openRuntime } from '../../../src/onnx/runtime.ts';
-import { AnswerClock, cancelLatency, type Peer, type PeerOptions } from './peer.ts';
+import { AnswerClock, cancelLatency, clocks, type Peer, type PeerOptions } from './peer.ts';
 
 const prefillChunkTokens = 128;
 const greedy = { temperature: 0, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /** The engine's decoder and sampler, as `src/engine/generate.ts` uses them. */
-export async function open({ model, clock, threads, contextLength }: PeerOptions): Promise<Peer> {
+export async function open({ model, clock, threads, rows = 1, contextLength }: PeerOptions): Promise<Peer> {
   const runtime = openRuntime('native');
-  const { decoder, compute } = await runtime.openDecoder(join(model, 'model.onnx'), {
-    threads,
-    contextLength,
-  });
-  const prefill = async (prompt: readonly number[], signal?: AbortSignal) => {
-    let logits: Float32Array = new Float32Array();
-    for (let start = decoder.length; start < prompt.length; start += prefillChunkTokens)
-      logits = await decoder.forward(prompt.slice(start, start + prefillChunkTokens), signal);
-    return logits;
-  };
+  const opened = await runtime.openRows(join(model, 'model.onnx'), { threads, rows, contextLength });
+  const { compute } = opened;
+  const row = opened.rows[0]!;
   return {
     version: `this checkout, ONNX Runtime ${runtime.version}`,
     settings: `${compute.threads} thread(s), spin ${compute.spinUs} µs, prefill by ${prefillChunkTokens} tokens`,
     async answer(prompt, tokens, cached) {
-      if (!cached) decoder.reset();
-      const sampler = new Sampler(greedy, prompt);
+      if (!cached) row.reset();
       const stamps = new AnswerClock(clock);
-      for (let logits = await prefill(prompt); ; ) {
-        const id = sampler.next(logits);
-        stamps.token(id);
-        if (stamps.tokens === tokens) return stamps.answer();
-        logits = await decoder.forward([id]);
-      }
+      await decode(row, new Sampler(greedy, prompt), await prefill(row, prompt), tokens, (id) =>
+        stamps.token(id),
+      );
+      return stamps.answer();
     },
     cancel(prompt, afterMs) {
-      decoder.reset();
+      row.reset();
       const given = new AbortController();
-      const run = () => prefill(prompt, given.signal).catch(() => undefined);
+      const run = () => prefill(row, prompt, given.signal).catch(() => undefined);
       return cancelLatency(run, () => given.abort(), afterMs);
     },
-    close: () => decoder.dispose(),
+    async together(prompts, tokens) {
+      const begun: [Sequence, Float32Array][] = [];
+      for (const [i, prompt] of prompts.entries()) {
+        const sequence = opened.rows[i]!;
+        sequence.reset();
+        begun.push([sequence, await prefill(sequence, prompt)]);
+      }
+      const now = clocks[clock];
+      const started = now();
+      await Promise.all(
+        begun.map(([sequence, logits]) => decode(sequence, new Sampler(greedy, []), logits, tokens)),
+      );
+      return (1000 * prompts.length * (tokens - 1)) / (now() - started);
+    },
+    close: () => opened.dispose(),
   };
+}
+
+async function prefill(
+  sequence: Sequence,
+  prompt: readonly number[],
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  let logits: Float32Array = new Float32Array();
+  for (let start = sequence.length; start < prompt.length; start += prefillChunkTokens)
+    logits = await sequence.forward(prompt.slice(start, start + prefillChunkTokens), signal);
+  return logits;
+}
+
+async function decode(
+  sequence: Sequence,
+  sampler: Sampler,
+  first: Float32Array,
+  tokens: number,
+  onToken: (id: number) => void = () => undefined,
+): Promise<void> {
+  for (let logits = first, count = 1; ; count++) {
+    const id = sampler.next(logits);
+    onToken(id);
+    if (count === tokens) return;
+    logits = await sequence.forward([id]);
+  }
 }

@@ -7,6 +7,7 @@ import { peerKinds } from './peers.ts';
 export type Task =
   | { do: 'answer'; prompt: number[]; tokens: number; cached: boolean }
   | { do: 'cancel'; prompt: number[]; afterMs: number }
+  | { do: 'together'; prompts: number[][]; tokens: number }
   | { do: 'memory' };
 
 export interface Opened {
@@ -36,6 +37,7 @@ try {
   const run = async (task: Task): Promise<unknown> => {
     if (task.do === 'answer') return peer.answer(task.prompt, task.tokens, task.cached);
     if (task.do === 'cancel') return peer.cancel(task.prompt, task.afterMs);
+    if (task.do === 'together') return peer.together!(task.prompts, task.tokens);
     return memory();
   };
   process.on('message', (task: Task) => void run(task).then((ok) => reply({ ok }), fail));
