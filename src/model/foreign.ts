@@ -130,6 +130,7 @@ async function describeGenai(
   const where = { layout: 'genai', graph } as const;
   return {
     manifest: {
+      format: 2,
       ...where,
       ...shapeOf(dir, found, file, genai),
       source: { architecture: genai.type },
@@ -158,6 +159,7 @@ async function describeOnnx(
   const where = { layout: 'onnx', graph } as const;
   return {
     manifest: {
+      format: 2,
       ...where,
       ...shapeOf(dir, found, file, config),
       source: { architecture: config.architecture },
@@ -178,7 +180,6 @@ function shapeOf(dir: string, found: ForeignInterface, file: GraphFile, { heads,
     ?.attributes.get('num_heads');
   const count = heads ?? inGraph ?? kv_heads;
   return {
-    format: 2 as const,
     id: idOf(dir),
     ...graphFacts(file),
     geometry: {
