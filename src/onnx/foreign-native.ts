@@ -14,8 +14,13 @@ export async function openForeignNative(
   compute: Compute,
 ): Promise<ForeignSession> {
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
-  const run = new NativeRun(session, graph);
-  return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
+  try {
+    const run = new NativeRun(session, graph);
+    return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
+  } catch (thrown) {
+    await session.release();
+    throw thrown;
+  }
 }
 
 /** One plan for every run: the tokens are bound anew each time, the cache by whoever keeps it. */
@@ -93,7 +98,10 @@ class SharedCache implements ForeignSession {
 /** A cached tensor of exactly so many tokens. */
 type Grown = NativeValue | OutputValue;
 
-/** Each run's present, in the memory that ONNX Runtime gave it, is the past of the next. */
+/**
+ * Each run's present, in the memory that ONNX Runtime gave it, is the past of the next. Its arena stays on: with
+ * tensors that grow by a token each time, plain allocation left twice as much behind.
+ */
 class GrowingCache implements ForeignSession {
   readonly #run: NativeRun;
   readonly #entries: readonly PastEntry[];
