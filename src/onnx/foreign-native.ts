@@ -100,7 +100,7 @@ type Grown = NativeValue | OutputValue;
 
 /**
  * Each run's present, in the memory that ONNX Runtime gave it, is the past of the next. Its arena stays on: with
- * tensors that grow by a token each time, plain allocation left twice as much behind.
+ * tensors that grow by a token each time, plain allocation took three times as much.
  */
 class GrowingCache implements ForeignSession {
   readonly #run: NativeRun;
