@@ -21,7 +21,7 @@ describe('two devices and one requester', { concurrency: true }, () => {
       const cellar = await stage.requester({ url: broker.url, version: kind.version, device: 'cellar' });
       device('cellar');
       await Promise.all([requester.ready(), cellar.ready()]);
-      const ids = await Promise.all(['slow 100', 'echo 1', 'echo 2'].map((one) => requester.send(one)));
+      const ids = await Promise.all(['slow 40', 'echo 1', 'echo 2'].map((one) => requester.send(one)));
       await requester.event(ids[0] ?? '', 'started');
       await Promise.all(ids.map((id) => requester.event(id, 'accepted')));
       await kitchen.kill('SIGKILL');

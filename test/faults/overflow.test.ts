@@ -49,8 +49,9 @@ describe('more than a device can take', { concurrency: true }, () => {
   });
 
   onEachBroker('a burst that no queue has room for', (kind) => {
-    const burst = 500;
-    const padding = 'x'.repeat(65_536);
+    // Fewer than Mosquitto keeps for a client, and several times the bytes that may stay.
+    const burst = 900;
+    const padding = 'x'.repeat(120_000);
     const settings = { limits: { queue_depth_max: 8 }, journal: { bytes_max: 16_777_216 } };
 
     test('[FAULT-9] [SLMD-ERR-2] [SLMD-RES-1] is refused prompt by prompt, none in silence, in bounded memory and on a bounded disk', async (t) => {
@@ -66,7 +67,8 @@ describe('more than a device can take', { concurrency: true }, () => {
       const refused = () => ids.filter((id) => ledger.results(id).some(isQueueFull)).length;
       await until(() => refused() >= burst - 8 || undefined, 'the surplus is refused', manyMs);
       const grown = residentBytes(device.pid) - before;
-      assert.ok(grown < bytesMax, `${grown} bytes more for ${burst * padding.length} bytes of prompts`);
+      t.diagnostic(`${grown} bytes more for ${burst * padding.length} bytes of prompts`);
+      assert.ok(grown < bytesMax, `${grown} bytes more`);
       assert.ok(statSync(journalFile(trial.journal_dir)).size < 2_000_000);
       await requester.cancel(busy);
       const admitted = ids.filter((id) => ledger.results(id).length === 0);
@@ -112,8 +114,8 @@ describe('more than a device can take', { concurrency: true }, () => {
   });
 });
 
-/** A third of what a burst holds, and more than a heap varies by. */
-const bytesMax = 100_000_000;
+/** Three quarters of what a burst holds: its prompts cannot have been kept. A heap varies by half as much. */
+const bytesMax = 80_000_000;
 
 async function unlimited(kind: BrokerKind) {
   return kind.name === 'aedes' ? kind.start() : startMosquitto({ config: 'max_queued_messages 0' });
