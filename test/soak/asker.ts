@@ -43,6 +43,7 @@ export class Asker {
   /** Ids that were accepted, and not answered although no broker was killed. */
   readonly forgotten: string[] = [];
   #brokerLife = 0;
+  #answeredAt = 0;
   /** Resolves the waits for a refusal of some code. */
   readonly #refusalWaits: { code: string; resolve(): void }[] = [];
   readonly #client: MqttClient;
@@ -148,9 +149,11 @@ export class Asker {
   #look(): void {
     if (!this.#subscribed) return;
     for (const pending of this.#pending.values()) {
-      const waitedMs = performance.now() - pending.sentAt;
-      if (pending.accepted === null && waitedMs > unacceptedMs) this.#sendAgain(pending);
-      if (pending.accepted !== null && waitedMs > unansweredMs) this.#remind(pending, pending.accepted);
+      const { question, sentAt, accepted } = pending;
+      // One of low priority is answered when no other is there: it waits for as long as they come.
+      const since = question.priority === 'low' ? Math.max(sentAt, this.#answeredAt) : sentAt;
+      if (accepted === null && performance.now() - sentAt > unacceptedMs) this.#sendAgain(pending);
+      if (accepted !== null && performance.now() - since > unansweredMs) this.#remind(pending, accepted);
     }
   }
 
@@ -182,6 +185,7 @@ export class Asker {
     const result = this.#books.heard(payload);
     if (result === null) this.#onRefusal(payload);
     else {
+      this.#answeredAt = performance.now();
       this.#pending.get(result.id)?.resolve();
       this.#pending.delete(result.id);
     }
