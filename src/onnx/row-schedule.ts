@@ -23,8 +23,8 @@ interface Request {
   giveUp(): void;
 }
 
-/** Of the last step's time: so long it waits for rows that will most likely be asked for again. */
-const patience = 0.25;
+/** Of the last step's time: so long a step waits for rows that will most likely be asked for again. */
+const patienceDefault = 0.25;
 
 /**
  * Who runs next: rows that want their next token run together, a chunk of a prompt runs alone.
@@ -37,6 +37,7 @@ const patience = 0.25;
  */
 export class RowSchedule {
   readonly #runner: RowRunner;
+  readonly #patience: number;
   /** In the order in which they came. */
   #waiting: Request[] = [];
   /** Rows of the last step that have not asked again yet. */
@@ -46,8 +47,9 @@ export class RowSchedule {
   #stepMs = 0;
   #changed: () => void = () => undefined;
 
-  constructor(runner: RowRunner) {
+  constructor(runner: RowRunner, patience = patienceDefault) {
     this.#runner = runner;
+    this.#patience = patience;
   }
 
   /** Appends tokens to a row when its turn comes. */
@@ -88,7 +90,7 @@ export class RowSchedule {
 
   /** Waits a little for the rows that the last step had, so that they go on together. */
   async #gather(): Promise<void> {
-    const limit = performance.now() + this.#stepMs * patience;
+    const limit = performance.now() + this.#stepMs * this.#patience;
     while (this.#expected.size > 0) {
       const left = limit - performance.now();
       if (left <= 0) break;

@@ -6,8 +6,13 @@ import { RowSchedule } from '../../src/onnx/row-schedule.ts';
 class Runner {
   readonly runs: string[] = [];
   readonly signals: AbortSignal[] = [];
-  readonly schedule = new RowSchedule(this);
+  readonly schedule: RowSchedule;
   #end: ((failure?: Error) => void) | undefined;
+
+  /** @param patience none: whoever is to run together asks in the same turn */
+  constructor(patience = 0) {
+    this.schedule = new RowSchedule(this, patience);
+  }
 
   chunk(row: number, ids: readonly number[], signal: AbortSignal): Promise<void> {
     return this.#run(`${row}:${ids.length}`, signal);
@@ -33,7 +38,7 @@ class Runner {
   }
 }
 
-/** Longer than a turn of the event loop and the little time that a step waits for others. */
+/** Longer than the turn of the event loop after which the next run begins. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -123,8 +128,31 @@ test('an abort that came before is a rejection with its reason, and nothing is r
   assert.deepEqual(runs, []);
 });
 
-function named() {
-  const runner = new Runner();
+test('a step waits for the rows that the last one had, and not for one that asks for no more', async () => {
+  const { schedule, runs, ...runner } = named(1e6);
+  const first = [schedule.ask(0, [1]), schedule.ask(1, [1])];
+  await settled();
+  await runner.end();
+  await Promise.all(first);
+  const second = [schedule.ask(0, [1])];
+  await settled();
+  assert.deepEqual(runs, ['0+1']);
+  second.push(schedule.ask(1, [1]));
+  await settled();
+  assert.deepEqual(runs, ['0+1', '0+1']);
+  await runner.end();
+  await Promise.all(second);
+  const third = schedule.ask(0, [1]);
+  await settled();
+  schedule.unexpect(1);
+  await settled();
+  assert.deepEqual(runs, ['0+1', '0+1', '0']);
+  await runner.end();
+  await third;
+});
+
+function named(patience = 0) {
+  const runner = new Runner(patience);
   const { schedule, runs, signals } = runner;
   return { schedule, runs, signals, end: (failure?: Error) => runner.end(failure) };
 }
