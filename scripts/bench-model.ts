@@ -83,6 +83,7 @@ async function answer(model: string, threads: number): Promise<void> {
     prefill_chunk_tokens: 64,
     context_length_max: 512,
     max_tokens_default: null,
+    prefixes: null,
   });
   const { info } = engine;
   const cpuSeconds = cpuMsSince(atStart) / 1000;
@@ -127,6 +128,7 @@ async function answerTogether(model: string, threads: number): Promise<void> {
     prefill_chunk_tokens: 64,
     context_length_max: 512,
     max_tokens_default: null,
+    prefixes: null,
   });
   const { rows, rows_gain } = engine.info.engine;
   const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };

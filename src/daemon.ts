@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import type { Config } from './config/schema.ts';
 import type { Origin } from './contract/compose.ts';
 import type { BoardSnapshot } from './contract/result.ts';
@@ -149,6 +150,7 @@ export class Daemon {
         entry,
         model: this.#models.source,
         max_tokens_default: generation.max_tokens,
+        prefixes: { dir: join(engine.cache_dir, 'prefixes'), bytes_max: engine.prefix_bytes_max },
       }),
       {
         ready: (info) => {

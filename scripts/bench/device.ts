@@ -109,6 +109,7 @@ function startDaemon(broker: EmbeddedBroker, state: string, model: string, threa
     SLMD_DEVICE: device,
     SLMD_LOG_LEVEL: 'error',
     SLMD_JOURNAL_DIR: state,
+    CACHE_DIRECTORY: state,
     SLMD_MODEL_DIR: model,
     SLMD_ENGINE_THREADS: String(threads),
   };

@@ -72,6 +72,7 @@ function startDaemon({ url }: EmbeddedBroker, state: string): ChildProcess {
     SLMD_DEVICE: device,
     SLMD_LOG_LEVEL: 'error',
     SLMD_JOURNAL_DIR: state,
+    CACHE_DIRECTORY: state,
     SLMD_MODEL_DIR: shippedModel(),
   };
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));

@@ -46,6 +46,7 @@ export async function evaluate(
     prefill_chunk_tokens: 128,
     context_length_max: 4096,
     max_tokens_default: null,
+    prefixes: null,
   });
   const evaluation: Evaluation = { info: engine.info, all: tally(), by_kind: {}, missed: [] };
   try {

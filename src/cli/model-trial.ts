@@ -22,7 +22,7 @@ export async function tryModel(
   const model = { dir, trust: config.model.trust };
   const options = supervisorOptions(
     { ...config.engine, rows: 1 },
-    { entry, model, max_tokens_default: null },
+    { entry, model, max_tokens_default: null, prefixes: null },
   );
   await withEngine(options, (supervisor) => ask(supervisor, prompts));
 }

@@ -60,7 +60,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const device = parsed.data.device ?? deviceFromHost();
-  const { mqtt, model, journal, topic_prefix } = parsed.data;
+  const { mqtt, model, engine, journal, topic_prefix } = parsed.data;
   const config = structuredClone({
     ...parsed.data,
     device,
@@ -70,6 +70,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       store: model.store ?? modelStore(sources.env),
       trust: readTrust(model, problems),
     },
+    engine: { ...engine, cache_dir: engine.cache_dir ?? cacheDirectory(sources.env, device) },
     journal: { ...journal, dir: journal.dir ?? stateDirectory(sources.env, device) },
   });
   checkFiles(config, problems);
@@ -199,14 +200,15 @@ function isSet(settings: Settings, path: PropertyKey[]): boolean {
 
 /** Paths in a file are meant from where the file is. */
 function anchorPaths(settings: Settings, base: string): void {
-  const { mqtt, model, journal } = settings;
-  for (const section of [mqtt, model, journal].filter(isMapping))
+  const { mqtt, model, engine, journal } = settings;
+  for (const section of [mqtt, model, engine, journal].filter(isMapping))
     for (const name of [
       'password_file',
       'ca_file',
       'cert_file',
       'key_file',
       'dir',
+      'cache_dir',
       'store',
       'public_key_file',
     ]) {
@@ -219,6 +221,12 @@ function anchorPaths(settings: Settings, base: string): void {
 function stateDirectory(env: NodeJS.ProcessEnv, device: string): string {
   if (env.STATE_DIRECTORY) return env.STATE_DIRECTORY;
   return join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'slmd', device);
+}
+
+/** The same for what may be lost. */
+function cacheDirectory(env: NodeJS.ProcessEnv, device: string): string {
+  if (env.CACHE_DIRECTORY) return env.CACHE_DIRECTORY;
+  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'slmd', device);
 }
 
 /** Beside the journal of a service; of a user, where programs keep their data (XDG Base Directory). */

@@ -132,6 +132,16 @@ export const configSchema = z.strictObject({
       .describe(
         'Prompts that are answered at a time. auto: up to 4, where their memory fits and a measurement at load says that it helps.',
       ),
+    cache_dir: file.describe(
+      'Where the engine keeps what it can compute again. Default: $CACHE_DIRECTORY, else ~/.cache/slmd/<device>.',
+    ),
+    prefix_bytes_max: z
+      .int()
+      .min(0)
+      .default(268_435_456)
+      .describe(
+        'What beginnings that several prompts share may take of the disk, to be there after a restart; they can be read as text. 0: none is written.',
+      ),
     prefill_chunk_tokens: z.int().min(1).max(4096).default(128).describe('Also the grain of progress.'),
     context_length_max: z
       .int()
@@ -240,6 +250,7 @@ export type Config = DeepReadonly<
     mqtt: { response_topics: string[] };
     /** `trust` is what `public_key_file` and `require_signature` come to; null: any model will do. */
     model: { store: string; trust: { public_keys: string; required: boolean } | null };
+    engine: { cache_dir: string };
     journal: { dir: string };
   }
 >;

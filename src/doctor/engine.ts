@@ -23,7 +23,7 @@ const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_pena
  * @throws SlmdError with the code and the line of what failed
  */
 export function runEngine(config: Config, entry: string, model: ModelSource): Promise<EngineRun> {
-  const wanted = { entry, model, max_tokens_default: answerTokens };
+  const wanted = { entry, model, max_tokens_default: answerTokens, prefixes: null };
   return withEngine(supervisorOptions({ ...config.engine, rows: 1 }, wanted), measure);
 }
 

@@ -3,13 +3,16 @@ import { vocabularyOf } from '../grammar/vocabulary.ts';
 import type { EngineInfo, EngineOptions, Pace, Trust } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
+import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 import { measurePace } from './pace.ts';
+import { PrefixStore } from './prefix-store.ts';
 import { Rows } from './rows.ts';
 
 /** A loaded model that answers requests, as many at a time as `info.engine.rows` says. */
@@ -45,7 +48,8 @@ export async function openEngine(
     await opened.dispose();
     throw thrown;
   }
-  const rows = new Rows([first!, ...others]);
+  const store = await openStore(opened, runtime, options, directory);
+  const rows = new Rows([first!, ...others], store);
   const grammars = new Grammars({
     vocabulary: () =>
       vocabularyOf(rows.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
@@ -69,6 +73,7 @@ export async function openEngine(
       generate(model, request, events, signal),
     close: async () => {
       await grammars.close();
+      await store?.close();
       await opened.dispose();
     },
   };
@@ -91,6 +96,27 @@ async function open(
   } catch (thrown) {
     throw unusable(directory, messageOf(thrown));
   }
+}
+
+/** Where prefixes are kept, and the backend gives them. */
+async function openStore(
+  { rows: [first], compute }: OpenedRows,
+  { version: library, backend }: Runtime,
+  { prefixes }: EngineOptions,
+  { sha256 }: ModelDirectory,
+): Promise<PrefixStore | null> {
+  const snapshots = first?.snapshots;
+  if (prefixes === null || first === undefined || snapshots === undefined) return null;
+  const { accuracyLevel } = compute;
+  const store = new PrefixStore({
+    ...prefixes,
+    facts: [sha256, version(), library, backend, accuracyLevel, cpuKinds()],
+    token_length: snapshots.tokenLength,
+    context_length: first.contextLength,
+    say: (line) => console.error(`slmd engine: ${line}`),
+  });
+  await store.open();
+  return store;
 }
 
 function shapeOf({ geometry, parameters, quantization }: ModelDirectory['manifest']): ModelShape {

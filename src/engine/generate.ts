@@ -60,7 +60,7 @@ export async function generate(
   const answer = new Answer(tokenizer, request.stop);
   const row = rows.take(prompt);
   try {
-    const cached_tokens = row.enter(prompt);
+    const cached_tokens = await row.enter(prompt);
     const run = { ...model, sequence: row.sequence, constraint, answer, maxTokens, events, signal };
     const logits = await prefill(run, prompt, cached_tokens);
     const decoded =

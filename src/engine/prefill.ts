@@ -36,8 +36,17 @@ export function prefillRuns(cached: number, promptTokens: number, chunkTokens: n
 
 /** How many of the cached tokens a prompt may go on from: whole grains, and two tokens at least are left to run. */
 export function reusableTokens(cached: readonly number[], prompt: readonly number[]): number {
-  const most = Math.min(cached.length, prompt.length - 2);
+  return wholeGrains(Math.min(sharedTokens(cached, prompt), prompt.length - 2));
+}
+
+/** How many tokens both begin with. */
+export function sharedTokens(one: readonly number[], other: readonly number[]): number {
+  const most = Math.min(one.length, other.length);
   let shared = 0;
-  while (shared < most && cached[shared] === prompt[shared]) shared++;
-  return shared - (shared % prefillGrain);
+  while (shared < most && one[shared] === other[shared]) shared++;
+  return shared;
+}
+
+export function wholeGrains(tokens: number): number {
+  return tokens <= 0 ? 0 : tokens - (tokens % prefillGrain);
 }

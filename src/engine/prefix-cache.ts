@@ -1,21 +1,32 @@
 import type { Sequence } from '../onnx/decoder.ts';
-import { reusableTokens } from './prefill.ts';
+import { reusableTokens, sharedTokens } from './prefill.ts';
+import type { PrefixStore } from './prefix-store.ts';
+
+/** What a template ends a prompt with, and may write otherwise once the answer stands behind it. */
+const turnTokens = 4;
 
 /**
- * What a row of the KV cache still holds of its last prompt: the next one goes on from where both begin alike. A
- * system prompt, examples and the turns of a conversation are run through the model once.
+ * What a row of the KV cache still holds of its last prompt: the next one goes on from
+ * where both begin alike. A system prompt, examples and the turns of a conversation are run through the model once.
  *
  * Tokens of an answer are not kept: they went through the model one by one, which rounds otherwise than a
  * prompt does, and an answer would then depend on what was asked before.
+ *
+ * What two prompts have in common before they part is stored, where there is a store: the next process has it,
+ * too. A conversation that grows does not part from itself, and is not stored at every turn.
  *
  * INVARIANT: the first tokens of the sequence are `#tokens`, each of them from a run of a prompt.
  */
 export class PrefixCache {
   readonly sequence: Sequence;
+  readonly #store: PrefixStore | null;
   #tokens: readonly number[] = [];
+  /** Tokens that the prompt under way has in common with the one before. */
+  #common = 0;
 
-  constructor(sequence: Sequence) {
+  constructor(sequence: Sequence, store: PrefixStore | null = null) {
     this.sequence = sequence;
+    this.#store = store;
   }
 
   /** How many of a prompt's tokens need not be run again. */
@@ -24,7 +35,10 @@ export class PrefixCache {
   }
 
   /** Makes the sequence ready for a prompt; returns how many of its tokens are there already. */
-  enter(prompt: readonly number[]): number {
+  async enter(prompt: readonly number[]): Promise<number> {
+    const grows = sharedTokens(this.#tokens, prompt) > this.#tokens.length - turnTokens;
+    this.#common = grows ? 0 : this.reusable(prompt);
+    await this.#restore(prompt);
     const cached = this.reusable(prompt);
     if (cached === 0) this.clear();
     else this.sequence.rewind(cached);
@@ -37,6 +51,21 @@ export class PrefixCache {
     const { length } = this.sequence;
     if (length > prompt.length) this.sequence.rewind(prompt.length);
     this.#tokens = prompt.slice(0, length);
+    const { snapshots } = this.sequence;
+    const ids = this.#tokens.slice(0, this.#common);
+    if (snapshots !== undefined && this.#store?.wants(ids))
+      this.#store.save({ ids, snapshot: snapshots.take(ids.length) });
+  }
+
+  /** Where the store has more of a prompt than the row. */
+  async #restore(prompt: readonly number[]): Promise<void> {
+    const { snapshots } = this.sequence;
+    if (this.#store === null || snapshots === undefined) return;
+    if (this.#store.reusable(prompt) <= this.reusable(prompt)) return;
+    const prefix = await this.#store.load(prompt);
+    if (prefix === null) return;
+    await snapshots.restore(prefix.ids.length, prefix.snapshot);
+    this.#tokens = prefix.ids;
   }
 
   /** After a failure: what the KV cache holds is not known. */

@@ -1,5 +1,6 @@
 import type { Sequence } from '../onnx/decoder.ts';
 import { PrefixCache } from './prefix-cache.ts';
+import type { PrefixStore } from './prefix-store.ts';
 
 interface Row {
   cache: PrefixCache;
@@ -19,10 +20,14 @@ export class Rows {
   readonly #rows: readonly Row[];
   #taken = 0;
 
-  constructor(sequences: readonly [Sequence, ...Sequence[]]) {
+  constructor(sequences: readonly [Sequence, ...Sequence[]], store: PrefixStore | null = null) {
     this.contextLength = sequences[0].contextLength;
     this.vocabularySize = sequences[0].vocabularySize;
-    this.#rows = sequences.map((sequence) => ({ cache: new PrefixCache(sequence), busy: false, usedAt: 0 }));
+    this.#rows = sequences.map((sequence) => ({
+      cache: new PrefixCache(sequence, store),
+      busy: false,
+      usedAt: 0,
+    }));
   }
 
   get count(): number {

@@ -60,6 +60,8 @@ export interface EngineOptions {
   context_length_max: number;
   /** Bound on the answer of a request that names none, in tokens; null for none but the context. */
   max_tokens_default: number | null;
+  /** Where beginnings of prompts are kept for the next process, and how many bytes of them; null for nowhere. */
+  prefixes: { dir: string; bytes_max: number } | null;
 }
 
 export interface GenerateMessage {

@@ -20,6 +20,7 @@ const load = z.object({
     prefill_chunk_tokens: count,
     context_length_max: count,
     max_tokens_default: count.nullable(),
+    prefixes: z.object({ dir: z.string().min(1), bytes_max: z.int().nonnegative() }).nullable(),
   }),
   trust: z.object({ public_keys: z.string(), required: z.boolean() }).nullable().default(null),
 });

@@ -48,8 +48,41 @@ export class CacheMemory {
     return bound;
   }
 
+  /** Floats of one token, over all cached tensors. */
+  get tokenLength(): number {
+    return this.#tensors.reduce((sum, { entry }) => sum + entry.heads * entry.headSize, 0);
+  }
+
+  /** What the first tokens of a row have left: [tensor, head, token, headSize]. */
+  copyOut(row: number, tokens: number): Float32Array<ArrayBuffer> {
+    const copy = new Float32Array(tokens * this.tokenLength);
+    let offset = 0;
+    for (const part of this.#partsOf(row, tokens)) {
+      copy.set(part, offset);
+      offset += part.length;
+    }
+    return copy;
+  }
+
+  /** Puts back what `copyOut` has given. */
+  copyIn(row: number, tokens: number, copy: Float32Array): void {
+    let offset = 0;
+    for (const part of this.#partsOf(row, tokens)) {
+      part.set(copy.subarray(offset, offset + part.length));
+      offset += part.length;
+    }
+  }
+
   release(): void {
     for (const { value } of this.#bound.splice(0)) value.release();
+  }
+
+  *#partsOf(row: number, tokens: number): Iterable<Float32Array> {
+    for (const { entry, data, rowLength } of this.#tensors)
+      for (let head = 0; head < entry.heads; head++) {
+        const start = row * rowLength + head * this.#capacity * entry.headSize;
+        yield data.subarray(start, start + tokens * entry.headSize);
+      }
   }
 }
 

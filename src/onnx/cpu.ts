@@ -16,6 +16,12 @@ export function hasByteProducts(root = '/'): boolean {
   return coresOf(root)?.every((names) => byteProducts.some((name) => names.includes(name))) ?? true;
 }
 
+/** What kernels are chosen by: the kinds of cores and their features, each once; empty where it cannot be read. */
+export function cpuKinds(root = '/'): string[] {
+  const facts = /^(?:flags|Features|model name|CPU (?:implementer|variant|part|revision))\s*:.*$/gm;
+  return [...new Set((readCpuinfo(root) ?? '').match(facts))].sort();
+}
+
 /** arm64's arithmetic in half precision; ONNX Runtime has no kernels for that of x64. */
 const halfPrecision = 'asimdhp';
 
@@ -27,11 +33,15 @@ export function hasHalfPrecision(root = '/'): boolean {
 
 /** The features of each core: they may differ, and work is shared by all of them. Null where they cannot be read. */
 function coresOf(root: string): string[][] | null {
-  let cpuinfo: string;
+  const cpuinfo = readCpuinfo(root);
+  if (cpuinfo === null) return null;
+  return [...cpuinfo.matchAll(/^(?:flags|Features)\s*:\s*(.*)$/gm)].map(([, names]) => names!.split(' '));
+}
+
+function readCpuinfo(root: string): string | null {
   try {
-    cpuinfo = readFileSync(join(root, 'proc/cpuinfo'), 'utf8');
+    return readFileSync(join(root, 'proc/cpuinfo'), 'utf8');
   } catch {
     return null;
   }
-  return [...cpuinfo.matchAll(/^(?:flags|Features)\s*:\s*(.*)$/gm)].map(([, names]) => names!.split(' '));
 }

@@ -23,6 +23,18 @@ export interface Sequence {
   rewind(length: number): void;
   /** Forgets all tokens. */
   reset(): void;
+  /** Its KV cache as data; absent where the backend does not give it. */
+  readonly snapshots?: Snapshots;
+}
+
+/** What the first tokens of a sequence have left in its KV cache: with it they need not be run again. */
+export interface Snapshots {
+  /** Floats of a token. */
+  readonly tokenLength: number;
+  /** @param tokens no more than the sequence has */
+  take(tokens: number): Float32Array<ArrayBuffer>;
+  /** Makes the sequence one of so many tokens, as `take` left it; when no run is under way. */
+  restore(tokens: number, snapshot: Float32Array): Promise<void>;
 }
 
 /** A sequence that has a model to itself. */

@@ -1,5 +1,5 @@
 import { CacheMemory } from './cache-memory.ts';
-import { assertRewind, assertRoom, type DecoderRows, type Sequence } from './decoder.ts';
+import { assertRewind, assertRoom, type DecoderRows, type Sequence, type Snapshots } from './decoder.ts';
 import { type NativeSession, NativeValue, type Plan } from './ffi/index.ts';
 import { type GraphInterface, readInterface } from './graph-interface.ts';
 import { type RowRunner, RowSchedule, type RowToken } from './row-schedule.ts';
@@ -56,7 +56,8 @@ export class NativeRows implements DecoderRows, RowRunner {
     this.rows = Array.from({ length: count }, (_, index) => {
       const plan = this.#plan(index, 1, this.#seqlens);
       const { vocabularySize } = this.#graph;
-      return new Row(schedule, index, plan, this.#floats([1, 1, vocabularySize]), contextLength);
+      const value = this.#floats([1, 1, vocabularySize]);
+      return new Row(schedule, this.#memory, index, plan, value, contextLength);
     });
   }
 
@@ -171,17 +172,27 @@ export class NativeRows implements DecoderRows, RowRunner {
 }
 
 /** One row as a sequence of its own; how it is computed is the schedule's affair. */
-class Row implements Sequence {
+class Row implements Sequence, Snapshots {
   readonly index: number;
   readonly plan: Plan;
   readonly contextLength: number;
   /** Where the logits of its last token are. */
   readonly value: NativeValue;
+  readonly snapshots = this;
   readonly #schedule: RowSchedule;
+  readonly #memory: CacheMemory;
   #length = 0;
 
-  constructor(schedule: RowSchedule, index: number, plan: Plan, value: NativeValue, contextLength: number) {
+  constructor(
+    schedule: RowSchedule,
+    memory: CacheMemory,
+    index: number,
+    plan: Plan,
+    value: NativeValue,
+    contextLength: number,
+  ) {
     this.#schedule = schedule;
+    this.#memory = memory;
     this.index = index;
     this.plan = plan;
     this.value = value;
@@ -216,6 +227,23 @@ class Row implements Sequence {
 
   reset(): void {
     this.rewind(0);
+  }
+
+  get tokenLength(): number {
+    return this.#memory.tokenLength;
+  }
+
+  take(tokens: number): Float32Array<ArrayBuffer> {
+    assertRewind(this, tokens);
+    return this.#memory.copyOut(this.index, tokens);
+  }
+
+  /** Not while a run of its neighbours takes this row with it, which writes behind its last token. */
+  restore(tokens: number, snapshot: Float32Array): Promise<void> {
+    return this.#schedule.between(() => {
+      this.#memory.copyIn(this.index, tokens, snapshot);
+      this.#length = tokens;
+    });
   }
 }
 

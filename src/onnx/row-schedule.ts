@@ -42,6 +42,8 @@ export class RowSchedule {
   #waiting: Request[] = [];
   /** Rows of the last step that have not asked again yet. */
   readonly #expected = new Set<number>();
+  /** What waits until no run is under way. */
+  readonly #between: (() => void)[] = [];
   #running = false;
   #lastWasChunk = false;
   #stepMs = 0;
@@ -64,6 +66,21 @@ export class RowSchedule {
     });
   }
 
+  /** Does something to the rows while none runs. */
+  between(work: () => void): Promise<void> {
+    return new Promise((resolve) => {
+      this.#between.push(() => {
+        work();
+        resolve();
+      });
+      if (!this.#running) this.#doBetween();
+    });
+  }
+
+  #doBetween(): void {
+    for (const work of this.#between.splice(0)) work();
+  }
+
   /** This row asks for no more tokens for now: nobody waits for it. */
   unexpect(row: number): void {
     this.#expected.delete(row);
@@ -79,6 +96,7 @@ export class RowSchedule {
     this.#running = true;
     // Whoever was just answered asks again before the turn is over.
     for (await turn(); this.#waiting.length > 0; await turn()) {
+      this.#doBetween();
       if (this.#lastWasChunk || !this.#waiting.some(isChunk)) await this.#gather();
       const steps = this.#waiting.filter((request) => !isChunk(request));
       const chunk = this.#waiting.find(isChunk);
@@ -86,6 +104,7 @@ export class RowSchedule {
       else if (steps.length > 0) await this.#step(steps);
     }
     this.#running = false;
+    this.#doBetween();
   }
 
   /** Waits a little for the rows that the last step had, so that they go on together. */

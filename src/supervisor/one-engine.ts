@@ -3,20 +3,28 @@ import { SlmdError } from '../lib/errors.ts';
 import { Supervisor, type SupervisorOptions } from './supervisor.ts';
 
 /** The `engine` section of the configuration, as far as it goes for every engine. */
-export type EngineSettings = Omit<EngineOptions, 'max_tokens_default'> &
+export type EngineSettings = Omit<EngineOptions, 'max_tokens_default' | 'prefixes'> &
   Pick<SupervisorOptions, 'stall_ms' | 'load_max_ms'> & { restart_min_ms: number; restart_max_ms: number };
 
 /** What a supervisor is told: by the settings, and by who wants the engine. */
 export function supervisorOptions(
   { stall_ms, load_max_ms, restart_min_ms, restart_max_ms, ...engine }: EngineSettings,
-  wanted: { entry: string; model: ModelSource; max_tokens_default: number | null },
+  wanted: { entry: string; model: ModelSource } & Pick<EngineOptions, 'max_tokens_default' | 'prefixes'>,
 ): SupervisorOptions {
   const { backend, threads, rows, prefill_chunk_tokens, context_length_max } = engine;
-  const { entry, model, max_tokens_default } = wanted;
+  const { entry, model, max_tokens_default, prefixes } = wanted;
   return {
     entry,
     model,
-    engine: { backend, threads, rows, prefill_chunk_tokens, context_length_max, max_tokens_default },
+    engine: {
+      backend,
+      threads,
+      rows,
+      prefill_chunk_tokens,
+      context_length_max,
+      max_tokens_default,
+      prefixes,
+    },
     stall_ms,
     load_max_ms,
     restart: { min_ms: restart_min_ms, max_ms: restart_max_ms },

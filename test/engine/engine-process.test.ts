@@ -126,6 +126,7 @@ describe('an engine process with a model', () => {
           prefill_chunk_tokens: 8,
           context_length_max: 8,
           max_tokens_default: null,
+          prefixes: null,
         },
       },
     ];

@@ -15,7 +15,7 @@ const promptOf = (seed: number, tokens: number) =>
 
 /** The logits after a prompt, on top of what the cache has. */
 async function run(decoder: Sequence, prefixes: PrefixCache, prompt: readonly number[], chunk: number) {
-  const cached = prefixes.enter(prompt);
+  const cached = await prefixes.enter(prompt);
   let logits = new Float32Array();
   for (const { start, end } of prefillRuns(cached, prompt.length, chunk))
     logits = Float32Array.from(await decoder.forward(prompt.slice(start, end)));

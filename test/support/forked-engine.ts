@@ -22,6 +22,7 @@ export const engineOptions: EngineOptions = {
   prefill_chunk_tokens: 32,
   context_length_max: 256,
   max_tokens_default: null,
+  prefixes: null,
 };
 
 /** A request for up to 40 tokens, greedy; `fields` replace what a test is about. */

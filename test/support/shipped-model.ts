@@ -14,6 +14,7 @@ export function openShippedModel(backend: EngineOptions['backend'] = 'auto'): Pr
     prefill_chunk_tokens: 128,
     context_length_max: 512,
     max_tokens_default: 128,
+    prefixes: null,
   });
 }
 

@@ -48,6 +48,7 @@ export function supervised(
         prefill_chunk_tokens: 32,
         context_length_max: 512,
         max_tokens_default: null,
+        prefixes: null,
       },
       stall_ms: 20_000,
       load_max_ms: 20_000,

@@ -30,7 +30,7 @@ function rowsOf(count: number) {
   const rows = new Rows(sequences);
   const take = async (tokens: number[]) => {
     const row = rows.take(tokens);
-    const cached = row.enter(tokens);
+    const cached = await row.enter(tokens);
     await row.sequence.forward(tokens.slice(cached));
     return { row, cached, index: sequences.indexOf(row.sequence as Fake) };
   };
