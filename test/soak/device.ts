@@ -49,7 +49,13 @@ export class Device {
     const program = [process.execPath, join(packageRoot(), 'dist', 'slmd.js'), 'run'];
     const [command = '', ...args] = [...leash, ...program];
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
-    const own: Settings = { mqtt: { url }, journal: { dir: journal_dir }, log: { format: 'json' } };
+    const own: Settings = {
+      mqtt: { url },
+      journal: { dir: journal_dir },
+      // The disk is the journal's alone, and its bounds are what is looked at.
+      engine: { cache_dir: join(journal_dir, 'cache'), prefix_bytes_max: 0 },
+      log: { format: 'json' },
+    };
     const env = [own, this.#options.settings, settings].map(environmentOf);
     this.#child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -163,6 +163,7 @@ function daemonEnvironment(
   const own = {
     mqtt: { url },
     journal: { dir: journalDir },
+    engine: { cache_dir: join(journalDir, 'cache') },
     ...(model_dir === null ? {} : { model: { dir: model_dir } }),
   };
   return Object.assign({}, ...[quick, own, settings].map(environmentOf));
