@@ -13,6 +13,9 @@ export const guestPatience = { ms: 1_200_000 };
 /** Where the guest finds its broker; nothing else of the network is there. */
 export const guestBroker = { address: '10.0.2.100', port: 8883 };
 
+/** What systemd gives up after a minute and a half on a board may take longer under emulation. */
+const unhurried = 'systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900';
+
 const mac = '52:54:00:12:34:56';
 
 export interface GuestOptions {
@@ -119,7 +122,7 @@ export class Guest {
     return [
       ...['-display', 'none', '-monitor', 'none', '-no-reboot', '-serial', `file:${this.#at('console')}`],
       ...['-kernel', kernel.image, '-initrd', kernel.initrd],
-      ...['-append', `${commandLine.trim()} console=ttyAMA0 net.ifnames=0`],
+      ...['-append', `${commandLine.trim()} console=ttyAMA0 net.ifnames=0 ${unhurried}`],
       ...['-netdev', `user,id=net,restrict=on,${broker}`],
       ...['-object', `filter-dump,id=packets,netdev=net,file=${this.#at('packets')}`],
       ...(machine === 'virt' ? this.#virt() : this.#raspberryPi(machine)),
