@@ -142,24 +142,4 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
     const total_kib = Number(/MemTotal: +(\d+)/.exec(await guest.sh('cat /proc/meminfo'))?.[1]);
     assert.ok(Math.abs(max / (total_kib * 1024) - 0.75) < 0.02, `${max} of ${total_kib} KiB`);
   });
-
-  test('an engine that has no memory left ends alone: the daemon says out_of_memory, and answers when there is some', async () => {
-    const { daemon, engine } = await processes();
-    const { NRestarts, MemoryMax } = await guest.shown('slmd', 'NRestarts', 'MemoryMax');
-    const anonymous = async (pid: string) =>
-      Number(/RssAnon:\s+(\d+)/.exec(await guest.sh(`cat /proc/${pid}/status`))?.[1]) * 1024;
-    const tight = (await anonymous(daemon)) + (await anonymous(engine)) / 2;
-    // Held still, so that it is at work on the prompt when the memory goes.
-    await guest.sh(`kill -STOP ${engine}`);
-    const id = await requester.send(prompt);
-    await guest.whileUp(requester.event(id, 'started', guestPatience));
-    await guest.sh(`systemctl set-property --runtime slmd.service MemoryMax=${Math.round(tight)}`);
-    const result = await guest.whileUp(requester.result(id, guestPatience));
-    assert.equal(result.error?.code, 'out_of_memory');
-    await guest.sh(`systemctl set-property --runtime slmd.service MemoryMax=${MemoryMax}`);
-    const again = await requester.send(prompt);
-    assert.equal((await guest.whileUp(requester.result(again, guestPatience))).text, answer);
-    assert.equal((await processes()).daemon, daemon);
-    assert.equal((await guest.shown('slmd', 'NRestarts')).NRestarts, NRestarts);
-  });
 });

@@ -23,9 +23,7 @@ export interface GuestOptions {
   kernel: Kernel;
   /** The kernel's command line, as the boot partition has it. */
   commandLine: string;
-  memory_mib?: number;
-  /** Default: QEMU's own, which is no board that one can buy. */
-  machine?: 'virt' | 'raspi3b';
+  memory_mib: number;
   /** Where the broker listens on loopback. */
   broker_port: number;
   /** For what it leaves: console, packets, the agent's line. */
@@ -116,7 +114,7 @@ export class Guest {
   }
 
   #arguments(): string[] {
-    const { kernel, commandLine, broker_port, machine = 'virt' } = this.#options;
+    const { kernel, commandLine, broker_port } = this.#options;
     const { address, port } = guestBroker;
     const broker = `guestfwd=tcp:${address}:${port}-cmd:socat - TCP4:127.0.0.1:${broker_port}`;
     return [
@@ -125,12 +123,12 @@ export class Guest {
       ...['-append', `${commandLine.trim()} console=ttyAMA0 net.ifnames=0 ${unhurried}`],
       ...['-netdev', `user,id=net,restrict=on,${broker}`],
       ...['-object', `filter-dump,id=packets,netdev=net,file=${this.#at('packets')}`],
-      ...(machine === 'virt' ? this.#virt() : this.#raspberryPi(machine)),
+      ...this.#machine(),
     ];
   }
 
-  #virt(): string[] {
-    const { card, memory_mib = 1024, forgets = false, second_disk } = this.#options;
+  #machine(): string[] {
+    const { card, memory_mib, forgets = false, second_disk } = this.#options;
     const disk = (id: string, file: string, more: string) => [
       ...['-drive', `id=${id},file=${file},format=raw,if=none,${more}`],
       ...['-device', `virtio-blk-pci,drive=${id}`],
@@ -144,16 +142,6 @@ export class Guest {
       ...['-chardev', `socket,id=agent,path=${this.#at('agent')},server=on,wait=off`],
       ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
       ...['-rtc', 'base=2020-01-01T00:00:00'],
-    ];
-  }
-
-  /** Its memory is soldered on, it has no clock, and nothing through which it could be asked but its network. */
-  #raspberryPi(machine: 'raspi3b'): string[] {
-    const { card, kernel, forgets = false } = this.#options;
-    return [
-      ...['-M', machine, '-dtb', join(kernel.deviceTrees, 'bcm2837-rpi-3-b.dtb')],
-      ...['-drive', `file=${card},format=raw,if=sd,cache=unsafe,snapshot=${forgets ? 'on' : 'off'}`],
-      ...['-device', `usb-net,netdev=net,mac=${mac}`],
     ];
   }
 }
