@@ -220,19 +220,28 @@ function anchorPaths(settings: Settings, base: string): void {
 /** Where a service manager says, else where a user's programs keep their state (XDG Base Directory). */
 function stateDirectory(env: NodeJS.ProcessEnv, device: string): string {
   if (env.STATE_DIRECTORY) return env.STATE_DIRECTORY;
-  return join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'slmd', device);
+  return join(env.XDG_STATE_HOME || join(home(), '.local', 'state'), 'slmd', device);
 }
 
 /** The same for what may be lost. */
 function cacheDirectory(env: NodeJS.ProcessEnv, device: string): string {
   if (env.CACHE_DIRECTORY) return env.CACHE_DIRECTORY;
-  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'slmd', device);
+  return join(env.XDG_CACHE_HOME || join(home(), '.cache'), 'slmd', device);
+}
+
+/** A user without a home is given one that nobody can write: what needs it then says so, by its path. */
+function home(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/nonexistent';
+  }
 }
 
 /** Beside the journal of a service; of a user, where programs keep their data (XDG Base Directory). */
 function modelStore(env: NodeJS.ProcessEnv): string {
   if (env.STATE_DIRECTORY) return join(env.STATE_DIRECTORY, 'models');
-  return join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'slmd', 'models');
+  return join(env.XDG_DATA_HOME || join(home(), '.local', 'share'), 'slmd', 'models');
 }
 
 function deviceFromHost(): string {
