@@ -54,7 +54,12 @@ describe('more than a device can take', { concurrency: true }, () => {
     const padding = 'x'.repeat(120_000);
     // Were its prompts kept, it would grow by more than they hold; what the collector is late with is less.
     const bytesMax = burst * padding.length;
-    const settings = { limits: { queue_depth_max: 8 }, journal: { bytes_max: 16_777_216 } };
+    const settings = {
+      // The one that runs does so until it is cancelled, however long the burst takes.
+      generation: { max_tokens: null },
+      limits: { queue_depth_max: 8 },
+      journal: { bytes_max: 16_777_216 },
+    };
 
     test('[FAULT-9] [SLMD-ERR-2] [SLMD-RES-1] is refused prompt by prompt, none in silence, in bounded memory and on a bounded disk', async (t) => {
       const trial = await Trial.open(t, kind, { settings });
