@@ -49,7 +49,10 @@ describe('the package in an arm64 Debian, with its broker on the host', { concur
     const configured = shipped.replace(/^ {2}url: .*$/m, `  url: ${broker.url}`);
     board.write('etc/slmd/slmd.yaml', `${configured}\ndevice: kitchen\n`);
     const trace = board.at('trace');
-    const daemon = board.start(['env', 'STATE_DIRECTORY=/var/lib/slmd', 'slmd', 'run'], tracing(trace));
+    const daemon = board.start(
+      ['env', 'STATE_DIRECTORY=/var/lib/slmd', 'CACHE_DIRECTORY=/var/cache/slmd', 'slmd', 'run'],
+      tracing(trace),
+    );
     t.after(() => daemon.kill('SIGKILL'));
     await requester.ready(patience);
     assert.equal((await requester.ask(prompt)).text, answer);

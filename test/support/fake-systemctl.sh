@@ -15,7 +15,7 @@ case " $* " in
   *' start '*slmd.service*)
     alive && exit 0
     mkdir -p /var/lib/slmd
-    STATE_DIRECTORY=/var/lib/slmd setsid /usr/bin/slmd run </dev/null >>/run/slmd.log 2>&1 &
+    STATE_DIRECTORY=/var/lib/slmd CACHE_DIRECTORY=/var/cache/slmd setsid /usr/bin/slmd run </dev/null >>/run/slmd.log 2>&1 &
     echo $! >"$pid"
     ;;
 esac
