@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { leash } from './leash.ts';
+import { restartable } from './restartable.ts';
 import { patienceMs, until } from './wait.ts';
 
 export interface MosquittoOptions {
@@ -61,20 +62,11 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
   const paths = { config: join(dir, 'conf'), passwords: join(dir, 'passwords'), acl: join(dir, 'acl') };
   writeAccess(paths, options);
   writeFileSync(paths.config, configText(port, dir, paths, options));
-  let broker: ChildProcess | null = null;
-  const start = async () => {
-    const [command = '', ...args] = [...leash, 'mosquitto', '-c', paths.config];
-    broker = spawn(command, args, { stdio: 'ignore', env: withSbin });
-    await listening(port, broker);
-  };
-  const kill = async (signal: NodeJS.Signals) => {
-    if (broker !== null && broker.exitCode === null && broker.signalCode === null) {
-      const exited = once(broker, 'exit');
-      broker.kill(signal);
-      await exited;
-    }
-    broker = null;
-  };
+  const [command = '', ...args] = [...leash, 'mosquitto', '-c', paths.config];
+  const { start, kill, tell } = restartable(
+    () => spawn(command, args, { stdio: 'ignore', env: withSbin }),
+    (broker) => listening(port, broker),
+  );
   await start();
   return {
     port,
@@ -88,7 +80,7 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
     },
     reconfigure: (access) => {
       writeAccess(paths, access);
-      broker?.kill('SIGHUP');
+      tell('SIGHUP');
     },
     kill,
     start,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { leash } from './leash.ts';
 import type { Mosquitto } from './mosquitto.ts';
 import { freePort } from './mosquitto.ts';
+import { restartable } from './restartable.ts';
 
 export type RabbitMq = Pick<Mosquitto, 'port' | 'url' | 'kill' | 'start' | 'stop'>;
 
@@ -56,19 +57,10 @@ export async function startRabbitMq(dir: string): Promise<RabbitMq> {
     return spawn(program, rest, { stdio: 'ignore', env, cwd: dir });
   };
   const names = run('epmd', ['-port', String(mapper), '-address', '127.0.0.1']);
-  let broker: ChildProcess | null = null;
-  const start = async () => {
-    broker = run(serverScript(), []);
-    await listening(port, broker);
-  };
-  const kill = async (signal: NodeJS.Signals) => {
-    if (broker !== null && broker.exitCode === null && broker.signalCode === null) {
-      const exited = once(broker, 'exit');
-      broker.kill(signal);
-      await exited;
-    }
-    broker = null;
-  };
+  const { start, kill } = restartable(
+    () => run(serverScript(), []),
+    (broker) => listening(port, broker),
+  );
   await start();
   return {
     port,
