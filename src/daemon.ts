@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import type { ProfileInForce } from './config/profile-in-force.ts';
 import type { Config } from './config/schema.ts';
 import type { Origin } from './contract/compose.ts';
 import type { BoardSnapshot } from './contract/result.ts';
@@ -28,8 +29,7 @@ import { Uplink } from './uplink.ts';
 
 export interface DaemonParts {
   config: Config;
-  /** Name of the device profile in force. */
-  profile: string;
+  profile: ProfileInForce;
   board: Board;
   log: Logger;
   /** The engine's entry point: a file that Node can run. */
@@ -46,7 +46,7 @@ export interface DaemonParts {
 export class Daemon {
   readonly #config: Config;
   readonly #log: Logger;
-  readonly #profile: string;
+  readonly #profile: ProfileInForce;
   readonly #board: Board;
   readonly #identity: BoardIdentity;
   readonly #boardNow: Recent<BoardSnapshot>;
@@ -101,7 +101,7 @@ export class Daemon {
    */
   async start(): Promise<void> {
     this.#log.info(
-      { device: this.#config.device, version: version(), profile: this.#profile },
+      { device: this.#config.device, version: version(), profile: this.#profile.name },
       'slmd starts',
     );
     const { torn_bytes, damaged_lines } = await this.#journal.start();
@@ -289,7 +289,8 @@ export class Daemon {
   }
 
   #info(): Omit<Info, 'protocol'> {
-    const board = { ...this.#identity, profile: this.#profile };
+    const { name: profile, chosen_by: profile_chosen_by, settings: profile_settings } = this.#profile;
+    const board = { ...this.#identity, profile, profile_chosen_by, profile_settings };
     return infoOf({ config: this.#config, boot: this.#boot, board, engine: this.#supervisor.info });
   }
 }

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
+import { describeProfile } from '../config/profile-in-force.ts';
 import { configFile, readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 
@@ -26,10 +27,12 @@ export async function config(args: string[]): Promise<void> {
     const password = config.mqtt.password === null ? null : '(set)';
     // What a file can say: trust is what the two settings about keys come to.
     const { trust: _, ...model } = config.model;
-    process.stdout.write(stringify({ ...config, profile, mqtt: { ...config.mqtt, password }, model }));
+    process.stdout.write(
+      stringify({ ...config, profile: profile.name, mqtt: { ...config.mqtt, password }, model }),
+    );
   } else {
     console.log(
-      `${file ?? 'defaults and environment'}: valid; device ${config.device}, profile ${profile}, broker ${config.mqtt.url}`,
+      `${file ?? 'defaults and environment'}: valid; device ${config.device}, profile ${describeProfile(profile)}, broker ${config.mqtt.url}`,
     );
   }
 }

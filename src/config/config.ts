@@ -7,7 +7,9 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { readCredentials } from './credentials.ts';
 import { type Problem, readEnvironment, type Settings, variableOf } from './environment.ts';
 import { type BoardTraits, chooseProfile } from './profile.ts';
+import { type ProfileInForce, profileInForce } from './profile-in-force.ts';
 import { type Config, configSchema } from './schema.ts';
+import { isMapping, isSet, merge } from './settings.ts';
 
 export interface ConfigSources {
   /** A YAML file; null for none. */
@@ -19,8 +21,7 @@ export interface ConfigSources {
 
 export interface LoadedConfig {
   config: Config;
-  /** Name of the device profile in force. */
-  profile: string;
+  profile: ProfileInForce;
 }
 
 /** Every problem of a configuration at once, one line each. */
@@ -47,14 +48,14 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   problems.push(...fromEnv.problems);
 
   const wanted = fromEnv.settings.profile ?? fromFile.profile ?? 'auto';
-  const { profile, problems: inProfile } = chooseProfile(sources.profiles_dir, String(wanted), sources.board);
-  problems.push(...inProfile);
-  const layers: Layer[] = [
-    { settings: profile?.settings ?? {}, source: () => 'device profile' },
+  const chosen = chooseProfile(sources.profiles_dir, String(wanted), sources.board);
+  problems.push(...chosen.problems);
+  const over: Layer[] = [
     { settings: readCredentials(sources.env), source: () => 'credentials' },
     { settings: fromFile, source: () => sources.file ?? '' },
     { settings: fromEnv.settings, source: variableOf },
   ];
+  const layers = [{ settings: chosen.profile?.settings ?? {}, source: () => 'device profile' }, ...over];
   const parsed = configSchema.safeParse(layers.map(({ settings }) => settings).reduce(merge, {}));
   for (const issue of parsed.error?.issues ?? []) problems.push(...problemsOf(issue, layers));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
@@ -77,7 +78,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   config.mqtt.password ??= readPassword(config.mqtt.password_file, problems);
   config.mqtt.username ??= config.mqtt.password === null ? null : config.device;
   if (problems.length > 0) throw new ConfigError(problems);
-  return { config: freeze(config), profile: profile?.name ?? 'none' };
+  return { config: freeze(config), profile: profileInForce(chosen, over) };
 }
 
 function readFile(file: string, problems: Problem[]): Settings {
@@ -151,20 +152,6 @@ function readTrust(
   }
 }
 
-/** Later settings win, name by name; lists are replaced whole. */
-function merge(base: Settings, over: Settings): Settings {
-  const merged = { ...base };
-  for (const [name, value] of Object.entries(over)) {
-    const below = merged[name];
-    merged[name] = isMapping(below) && isMapping(value) ? merge(below, value) : value;
-  }
-  return merged;
-}
-
-function isMapping(value: unknown): value is Settings {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** Settings of one source, and what that source calls a path. */
 interface Layer {
   settings: Settings;
@@ -186,16 +173,6 @@ function problemsOf(
   });
   if (issue.code !== 'unrecognized_keys') return [problem(issue.path, issue.message)];
   return (issue.keys ?? []).map((key) => problem([...issue.path, key], 'no setting has this name'));
-}
-
-/** Whether a path leads to a value in these settings, or past one, as into an item of a list. */
-function isSet(settings: Settings, path: PropertyKey[]): boolean {
-  let at: unknown = settings;
-  for (const name of path) {
-    if (!isMapping(at)) return at !== undefined;
-    at = at[String(name)];
-  }
-  return at !== undefined;
 }
 
 /** Paths in a file are meant from where the file is. */

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
+import type { Info } from '../contract/status.ts';
 import type { Problem, Settings } from './environment.ts';
 
 /** What a board says of itself, as far as profiles ask. */
@@ -55,6 +56,7 @@ export type Profile = Omit<z.output<typeof profileSchema>, 'config'> & { name: s
 export interface ChosenProfile {
   /** Null where none matches, or there are problems. */
   profile: Profile | null;
+  chosen_by: Info['board']['profile_chosen_by'];
   problems: Problem[];
 }
 
@@ -67,7 +69,11 @@ export function chooseProfile(dir: string, wanted: string, board: BoardTraits): 
   if (wanted !== 'auto' && !files.includes(`${wanted}.yaml`)) {
     const names = files.map((file) => basename(file, '.yaml')).join(', ');
     const message = `there is no profile ${wanted}; there are ${names}`;
-    return { profile: null, problems: [{ source: 'device profile', path: 'profile', message }] };
+    return {
+      profile: null,
+      chosen_by: 'none',
+      problems: [{ source: 'device profile', path: 'profile', message }],
+    };
   }
   const problems: Problem[] = [];
   const profiles = files
@@ -75,7 +81,14 @@ export function chooseProfile(dir: string, wanted: string, board: BoardTraits): 
     .flatMap((file) => readProfile(join(dir, file), problems) ?? [])
     .filter(({ match }) => wanted !== 'auto' || fits(match, board))
     .sort((a, b) => closeness(b.match, board) - closeness(a.match, board));
-  return { profile: problems.length > 0 ? null : (profiles[0] ?? null), problems };
+  const profile = problems.length > 0 ? null : (profiles[0] ?? null);
+  return { profile, chosen_by: choice(profile, wanted, board), problems };
+}
+
+function choice(profile: Profile | null, wanted: string, board: BoardTraits): ChosenProfile['chosen_by'] {
+  if (profile === null) return 'none';
+  if (wanted !== 'auto') return 'setting';
+  return longestMatch(profile.match, board) > 0 ? 'model' : 'architecture';
 }
 
 function readProfile(path: string, problems: Problem[]): Profile | null {

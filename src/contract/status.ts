@@ -45,7 +45,12 @@ export interface Info {
     cpu_features: string[];
     cores: number;
     memory_bytes: number;
+    /** The device profile in force, `none` where none fits. */
     profile: string;
+    /** How it came to be: the configuration names it, it fits the board's model, or only its architecture. */
+    profile_chosen_by: 'setting' | 'model' | 'architecture' | 'none';
+    /** What it sets, by path, such as `engine.threads`; without what the configuration sets otherwise. */
+    profile_settings: { [path: string]: unknown };
   };
   /** Null until the engine is ready, as `model` is. */
   engine: (ComputeInfo & { load_ms: number }) | null;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LoadedConfig } from '../config/config.ts';
+import { describeProfile, type ProfileInForce } from '../config/profile-in-force.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
 import { describeForeign } from '../model/foreign.ts';
@@ -32,7 +33,8 @@ export interface Patient {
 export async function* examine({ loaded, board, root = '/' }: Patient): AsyncGenerator<Finding> {
   const { config, profile } = loaded;
   const identity = board.identity();
-  yield boardLine(identity, profile);
+  yield boardLine(identity);
+  yield profileLine(profile);
   yield processorFinding({ arch: identity.arch, features: identity.cpu_features });
   const { soc_temp_c, throttled, memory_available_bytes } = board.health();
   yield* boardFindings({
@@ -48,8 +50,13 @@ export async function* examine({ loaded, board, root = '/' }: Patient): AsyncGen
   yield* await brokerFindings(config);
 }
 
-function boardLine({ model, cpu, arch, cores }: BoardIdentity, profile: string): Finding {
-  return ok('board', `${model ?? cpu ?? arch}, ${cores} cores, profile ${profile}`);
+function boardLine({ model, cpu, arch, cores }: BoardIdentity): Finding {
+  return ok('board', `${model ?? cpu ?? arch}, ${cores} cores`);
+}
+
+function profileLine(profile: ProfileInForce): Finding {
+  const settings = Object.entries(profile.settings).map(([path, value]) => `${path} ${value}`);
+  return ok('profile', [describeProfile(profile), ...settings].join(', '));
 }
 
 async function* modelFindings(

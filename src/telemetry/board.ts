@@ -6,7 +6,7 @@ import type { Info } from '../contract/status.ts';
 import type { BoardHealth } from '../contract/telemetry.ts';
 
 /** What never changes while the board is up. */
-export type BoardIdentity = Omit<Info['board'], 'profile'>;
+export type BoardIdentity = Omit<Info['board'], 'profile' | 'profile_chosen_by' | 'profile_settings'>;
 
 /** Instruction sets that decide how fast ONNX Runtime is: arm64's and x64's names in /proc/cpuinfo. */
 const telling = [

@@ -81,6 +81,7 @@ test('slmd doctor on a device that is well loads the model, walks to the broker,
   const checks = findings.map(({ check }) => check);
   for (const check of [
     'board',
+    'profile',
     'processor',
     'clock',
     'disk',

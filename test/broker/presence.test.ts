@@ -51,6 +51,9 @@ onEachBroker('a device says what it is', (kind) => {
       'deadline_default_ms',
     ]);
     assert.ok(info.features.includes('cancel') && info.board.cores > 0);
+    assert.match(info.board.profile_chosen_by, /^(model|architecture)$/);
+    assert.equal(info.board.profile_settings['limits.queue_depth_max'], info.limits.queue_depth_max);
+    assert.ok(!('engine.threads' in info.board.profile_settings), 'the configuration sets them');
 
     const discovery = await late.on('homeassistant/device/slmd_kitchen/config');
     assert.ok(discovery.retain);

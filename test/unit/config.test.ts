@@ -41,7 +41,7 @@ function problems(context: TestContext, given: Given): string[] {
 
 test('without any source the defaults are in force, and the device has a valid name', (context) => {
   const { config, profile } = load(context, {});
-  assert.equal(profile, 'board');
+  assert.equal(profile.name, 'board');
   assert.match(config.device, /^[a-z0-9][a-z0-9_-]{0,62}$/);
   assert.equal(config.topic_prefix, 'slmd');
   assert.equal(config.mqtt.url, 'mqtt://localhost:1883');
@@ -52,13 +52,14 @@ test('without any source the defaults are in force, and the device has a valid n
 });
 
 test('the profile gives way to the file, and the file to the environment, setting by setting', (context) => {
-  const { config } = load(context, {
+  const { config, profile } = load(context, {
     profile: '{ engine: { threads: 1, stall_ms: 1001, attempts_max: 1 } }',
     file: 'engine: { threads: 2, stall_ms: 2002 }',
     env: { SLMD_ENGINE_THREADS: '3' },
   });
   const { threads, stall_ms, attempts_max } = config.engine;
   assert.deepEqual([threads, stall_ms, attempts_max], [3, 2002, 1]);
+  assert.deepEqual(profile.settings, { 'engine.attempts_max': 1 });
 });
 
 test('a list of a later source replaces the earlier one whole', (context) => {

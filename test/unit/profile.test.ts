@@ -17,7 +17,7 @@ test('every profile that ships is a valid configuration by itself', () => {
   assert.ok(names.length > 0);
   for (const name of names) {
     const sources = { file: null, env: { SLMD_PROFILE: name }, profiles_dir: shipped };
-    assert.equal(loadConfig({ ...sources, board: { model: null, arch: 'none' } }).profile, name);
+    assert.equal(loadConfig({ ...sources, board: { model: null, arch: 'none' } }).profile.name, name);
   }
 });
 
@@ -43,7 +43,9 @@ for (const [model, arch, name] of boards)
     const files = model === null ? {} : { 'proc/device-tree/model': `${model}\0` };
     const board = { ...new Board(temporaryDir(context, files)).identity(), arch };
     const { config, profile } = loadConfig({ file: null, env: {}, board, profiles_dir: shipped });
-    assert.equal(profile, name);
+    assert.equal(profile.name, name);
+    assert.equal(profile.chosen_by, name.startsWith('generic-') ? 'architecture' : 'model');
+    assert.equal(profile.settings['limits.queue_depth_max'], config.limits.queue_depth_max);
     assert.deepEqual(config.engine, { ...config.engine, ...settingsOf(name).engine });
     assert.deepEqual(config.limits, { ...config.limits, ...settingsOf(name).limits });
   });
@@ -73,7 +75,8 @@ test('a board that no profile knows gets none, and the defaults are in force', (
   const board = { model: 'Something', arch: 'riscv64' };
   assert.equal(chooseProfile(shipped, 'auto', board).profile, null);
   const { config, profile } = loadConfig({ file: null, env: {}, board, profiles_dir: shipped });
-  assert.deepEqual([profile, config.engine.context_length_max], ['none', 4096]);
+  assert.deepEqual(profile, { name: 'none', chosen_by: 'none', settings: {} });
+  assert.equal(config.engine.context_length_max, 4096);
 });
 
 test('a longer model name wins over a shorter one, and any model name over an architecture', (context) => {
@@ -91,7 +94,8 @@ test('a longer model name wins over a shorter one, and any model name over an ar
 test('a profile that is named is taken whatever the board is', () => {
   const board = { model: 'Raspberry Pi 5 Model B Rev 1.0', arch: 'arm64' };
   const load = (env: NodeJS.ProcessEnv) => loadConfig({ file: null, env, board, profiles_dir: shipped });
-  assert.equal(load({ SLMD_PROFILE: 'raspberry-pi-3' }).profile, 'raspberry-pi-3');
+  const { profile } = load({ SLMD_PROFILE: 'raspberry-pi-3' });
+  assert.deepEqual([profile.name, profile.chosen_by], ['raspberry-pi-3', 'setting']);
   for (const name of ['raspberry-pi-9', '../devices/raspberry-pi-3', ''])
     assert.throws(() => load({ SLMD_PROFILE: name }), { code: 'config_invalid' }, name);
 });

@@ -115,7 +115,12 @@ test('every value that Home Assistant is told to read is in a real document', (c
     [topics.telemetry]: telemetry.document(),
     [topics.status]: { state: 'ready', boot: 'b00t', birth: 1, why: null },
   };
-  const board = { ...new Board().identity(), profile: 'none' };
+  const board = {
+    ...new Board().identity(),
+    profile: 'none',
+    profile_chosen_by: 'none' as const,
+    profile_settings: {},
+  };
   const { topic, payload } = discoveryOf({ device: 'kitchen', version: '1.2.3', board }, topics, 'ha');
   assert.equal(topic, 'ha/device/slmd_kitchen/config');
   const { cmps, avty_t } = JSON.parse(payload) as Discovery;
