@@ -10,7 +10,6 @@
  * - without a parent there is no engine: it exits when the channel closes
  */
 
-import { writeFileSync } from 'node:fs';
 import type { FailedMessage, FromEngine, GenerateMessage, LoadMessage, ToEngine } from '../ipc/messages.ts';
 import { parseToEngine } from '../ipc/to-engine.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
@@ -101,24 +100,10 @@ function send(message: FromEngine): void {
   if (process.connected) process.send!(message, undefined, undefined, () => undefined);
 }
 
-/**
- * Where memory runs out, the kernel takes this process and not the daemon, which can say what happened.
- * A kernel that has no such file decides by size, and the engine is the larger one anyway.
- */
-function offerToMemoryKiller(): void {
-  try {
-    writeFileSync('/proc/self/oom_score_adj', String(oomScoreAdjust));
-  } catch {}
-}
-
-/** Half of the memory that a process may use is added to its size when the kernel compares. */
-const oomScoreAdjust = 500;
-
 if (process.send === undefined) {
   console.error('slmd engine: this program is started by slmd and speaks to it only');
   process.exitCode = 64;
 } else {
-  offerToMemoryKiller();
   process.on('message', onMessage);
   process.on('disconnect', () => {
     // Node waits for work on other threads before it exits: a run is told to end.

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { parseFromEngine } from '../ipc/from-engine.ts';
 import type { FromEngine, ToEngine } from '../ipc/messages.ts';
 import { type ExitReason, exitReason, oomKillCount } from './exit-reason.ts';
@@ -33,6 +34,7 @@ export class EngineProcess {
       env: engineEnvironment(),
       execArgv: [],
     });
+    if (this.#child.pid !== undefined) offerToMemoryKiller(this.#child.pid);
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-stderrTailBytes);
       // The engine's own lines quote nothing of a prompt; what a library prints may.
@@ -80,6 +82,20 @@ export class EngineProcess {
     clearTimeout(timer);
   }
 }
+
+/**
+ * Where memory runs out, the kernel takes the engine and not the daemon, which can say what happened. It is
+ * said for it, before its first line runs: an engine that still loads is smaller than the daemon. A kernel
+ * that has no such file decides by size.
+ */
+function offerToMemoryKiller(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(oomScoreAdjust));
+  } catch {}
+}
+
+/** Half of the memory that a process may use is added to its size when the kernel compares. */
+const oomScoreAdjust = 500;
 
 /** Only what Node needs: no credential of the daemon reaches the process that runs the model. */
 function engineEnvironment(): NodeJS.ProcessEnv {

@@ -29,12 +29,6 @@ describe('an engine process with a model', () => {
     assert.equal(engine.pieces(key).join(''), done.type === 'done' && done.text);
   });
 
-  test('the engine is what the kernel takes first where memory runs out', () => {
-    const scoreOf = (pid: string | number) => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
-    assert.equal(scoreOf(engine.child.pid as number), 500);
-    assert.ok(scoreOf('self') < 500);
-  });
-
   test('a cancel during decode ends it with the text that was streamed', async () => {
     const key = engine.start(request('Hello', { max_tokens: null }));
     await engine.first((message) => message.type === 'tokens' && message.key === key);

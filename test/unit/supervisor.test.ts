@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fakeModel } from '../support/fake-engine.ts';
@@ -14,6 +14,16 @@ test('an engine is ready when it says so, and a generation that came before has 
   assert.equal(tokens.all.join(''), 'one two');
   assert.deepEqual(supervisor.info?.model, fakeModel);
   assert.deepEqual(events.all, [{ type: 'ready' }]);
+});
+
+test('an engine is what the kernel takes first where memory runs out, before it has loaded anything', {
+  skip: existsSync('/proc/self/oom_score_adj') ? false : 'this kernel does not say whom it takes',
+}, (t) => {
+  const { supervisor } = supervised(t);
+  supervisor.start();
+  const scoreOf = (pid: string | number) => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
+  assert.equal(scoreOf(supervisor.pid as number), 500);
+  assert.ok(scoreOf('self') < 500);
 });
 
 test('an engine that dies while it works fails that attempt, and the next one is ready soon', async (t) => {
