@@ -8,6 +8,7 @@ import type { Info } from './contract/status.ts';
 import { type Topics, topicsOf } from './contract/topics.ts';
 import { Delivery } from './delivery.ts';
 import { infoOf } from './device-info.ts';
+import { rememberBoot } from './journal/boots.ts';
 import { Journal } from './journal/journal.ts';
 import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import type { Logger } from './lib/logger.ts';
@@ -105,6 +106,7 @@ export class Daemon {
       'slmd starts',
     );
     const { torn_bytes, damaged_lines } = await this.#journal.start();
+    const earlierBoots = await rememberBoot(this.#config.journal.dir, this.#boot);
     this.#report.start();
     if (torn_bytes + damaged_lines > 0)
       this.#log.warn({ torn_bytes, damaged_lines }, 'the journal was damaged; what can be read of it counts');
@@ -113,7 +115,7 @@ export class Daemon {
     this.#supervisor.start();
     this.#telemetry.start();
     this.#service.resume();
-    this.#uplink.start();
+    this.#uplink.start(earlierBoots);
     this.#sweeping = setInterval(() => this.#service.sweep(), sweepMs);
   }
 

@@ -92,7 +92,9 @@ export class Uplink {
     return this.#link.connection !== null;
   }
 
-  start(): void {
+  /** @param earlierBoots names of this device's processes before this one */
+  start(earlierBoots: readonly string[]): void {
+    this.#duplicates.remember(earlierBoots);
     this.#link.start();
   }
 

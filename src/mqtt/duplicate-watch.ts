@@ -16,11 +16,13 @@ const predecessorsMax = 64;
  * With the same client id they take the broker away from each other, and are never there together; so
  * each finds what the other has left. A status that another boot has published after this one's first is
  * of a device that was alive then. What was there before it may be of a process that is gone, and counts
- * only where its births go on. Where the broker does not let a device read its own status, connections
- * that end as soon as they are made are the sign.
+ * only where its births go on. A broker that was killed may bring up what is older than that; so this
+ * device's own earlier boots, where it remembers them, are never a sign. Where the broker does not let a
+ * device read its own status, connections that end as soon as they are made are the sign.
  */
 export class DuplicateWatch {
   readonly #boot: string;
+  #earlier: ReadonlySet<string> = new Set();
   /** Births of others that were there before this device's own. */
   readonly #predecessors = new Map<string, number>();
   #ownHeard = false;
@@ -30,12 +32,18 @@ export class DuplicateWatch {
     this.#boot = boot;
   }
 
+  /** This device's boots before this one, as far as it remembers them. */
+  remember(earlier: readonly string[]): void {
+    this.#earlier = new Set(earlier);
+  }
+
   /** A status on this device's own topic. */
   hear({ boot, birth }: Status): DuplicateSign | null {
     if (boot === this.#boot) {
       this.#ownHeard = true;
       return null;
     }
+    if (this.#earlier.has(boot)) return null;
     const known = this.#predecessors.get(boot) ?? 0;
     if (this.#ownHeard) return birth > known ? 'status' : null;
     if (this.#predecessors.size < predecessorsMax) this.#predecessors.set(boot, Math.max(birth, known));

@@ -76,6 +76,38 @@ onEachBroker('two devices with one name', (kind) => {
     );
   });
 
+  test('[SLMD-DUP-1] a status of its own past that a broker brings up later is no other device', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const options = {
+      url: broker.url,
+      settings: { mqtt: { protocol: kind.protocol } },
+      journal_dir: stage.directory(),
+    };
+    const boots: string[] = [];
+    let daemon = stage.daemon(options);
+    for (const last of [false, false, true]) {
+      const ready = await requester.status(({ state, boot }) => state === 'ready' && !boots.includes(boot));
+      boots.push(ready.boot);
+      if (last) break;
+      await daemon.stop();
+      daemon = stage.daemon(options);
+    }
+    const bringUp = (boot: string | undefined) =>
+      requester.publish(
+        'slmd/kitchen/status',
+        JSON.stringify({ state: 'offline', boot, birth: 9, why: 'connection lost' }),
+      );
+    const since = requester.heard.mark;
+    await bringUp(boots[0]);
+    // Its answer to being called offline: it has heard it.
+    await requester.status(({ state, boot }) => state === 'ready' && boot === boots[2], { since });
+    assert.ok(!daemon.log.all.some(({ text }) => text.includes('duplicate_device')));
+    await bringUp('0123456789ab');
+    await daemon.log.find(({ text }) => text.includes('duplicate_device'), 'another device is noticed');
+  });
+
   test('[SLMD-STA-5] a device that stops while it waits to connect again still delivers what it has', async (t) => {
     const stage = new Stage(t);
     const broker = stage.add(await kind.start());

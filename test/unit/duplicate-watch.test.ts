@@ -33,6 +33,15 @@ test('[SLMD-DUP-1] what was there before the own birth is a predecessor, until i
   assert.equal(watched.hear(status('other', 4)), 'status');
 });
 
+test('[SLMD-DUP-1] a boot of its own that a broker has forgotten to forget is no other device', () => {
+  const watched = watch();
+  watched.remember(['earlier', 'last']);
+  watched.hear(status('last', 1));
+  watched.hear(status('own', 1));
+  for (const boot of ['earlier', 'last']) assert.equal(watched.hear(status(boot, 7)), null);
+  assert.equal(watched.hear(status('other', 1)), 'status');
+});
+
 test('[SLMD-DUP-1] a broker that says so is believed', () => {
   assert.equal(watch().ended(ended(60_000, 'taken_over')), 'taken_over');
 });
