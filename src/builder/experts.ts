@@ -10,7 +10,9 @@ import type { StoredMatrix } from './weights.ts';
  *
  * Each expert is an `If` of its own. A token that is decoded takes a few experts, and the others' matrices
  * are not read; in a prompt each expert multiplies the rows of those tokens that chose it. ONNX Runtime's
- * own operator for this (QMoE) needs twenty times as long per token on a CPU.
+ * own operator for this (QMoE) needs twenty times as long per token on a CPU. What is common to the experts
+ * is done outside of their bodies, once for all of them: there are hundreds of bodies in a model, and each
+ * node in them costs some microseconds for each token.
  */
 export async function expertMlp(
   blocks: Blocks,
@@ -19,33 +21,45 @@ export async function expertMlp(
   input: string,
 ): Promise<string> {
   const { graph, architecture } = blocks;
+  const { hiddenSize } = architecture;
   const name = `layer.${layer}.experts`;
-  const width = int64(graph, `${name}.width`, [-1, architecture.hiddenSize]);
+  const width = int64(graph, `${name}.width`, [-1, hiddenSize]);
   const rows = graph.node('Reshape', [input, width], `${name}.rows`);
   const routes = await route(blocks, mlp, layer, rows);
-  const nothing = graph.constant(`${name}.nothing`, 'float32', [1], Float32Array.of(0));
-  let sum = graph.node('Mul', [rows, nothing], `${name}.sum`);
   const outputs = (what: string) =>
     Array.from({ length: mlp.experts }, (_, expert) => `${name}.${expert}.${what}`);
-  const [used, shares] = [outputs('used'), outputs('share')];
+  const [used, taken] = [outputs('used'), outputs('rows')];
   graph.nodeWithOutputs('Split', [routes.used], used, { attributes: { axis: 0 } });
-  graph.nodeWithOutputs('Split', [routes.shares], shares, { attributes: { axis: 1 } });
-  const flatShape = int64(graph, `${name}.flat`, [-1]);
+  const sent = graph.node('Gather', [rows, routes.tokens], `${name}.sent`);
+  graph.nodeWithOutputs('Split', [sent, routes.counts], taken, { attributes: { axis: 0 } });
+  const given: string[] = [];
   for (const [expert, condition] of used.entries()) {
     const matrices = await expertMatrices(blocks, mlp, layer, expert);
-    const values = { condition, share: shares[expert]!, flatShape, rows, sum };
-    sum = addExpert(blocks, { mlp, name: `${name}.${expert}`, ...values }, matrices);
+    given.push(
+      expertRows(blocks, { mlp, name: `${name}.${expert}`, condition, rows: taken[expert]! }, matrices),
+    );
   }
+  const all = graph.node('Concat', given, `${name}.given`, { attributes: { axis: 0 } });
+  const back = graph.node('Gather', [all, routes.places], `${name}.back`);
+  const perToken = int64(graph, `${name}.per_token`, [-1, mlp.expertsPerToken, hiddenSize]);
+  const answers = graph.node('Reshape', [back, perToken], `${name}.answers`);
+  const sum = graph.node('MatMul', [routes.shares, answers], `${name}.sum`);
   const shape = graph.node('Shape', [input], `${name}.shape`);
   return graph.node('Reshape', [sum, shape], `${name}.output`);
 }
 
-/** What tokens think of experts. */
+/** What tokens think of experts. A row is one token for one of its experts; rows are sorted by their experts. */
 interface Routes {
-  /** How much each token takes of each expert: [tokens, experts], 0 for most. */
+  /** How much each token takes of each of its experts: [tokens, 1, experts per token]. */
   shares: string;
-  /** Which experts any token takes: bool [experts]. */
+  /** Whose token each row is: [rows]. */
+  tokens: string;
+  /** How many rows each expert has: [experts]. */
+  counts: string;
+  /** Which experts have any: bool [experts]. */
   used: string;
+  /** In which row the first token's first expert is, then its second, and so on: [rows]. */
+  places: string;
 }
 
 /** The best experts of each token, weighed by a softmax among themselves. */
@@ -61,25 +75,35 @@ async function route(
   const parts = [{ tensor, rows: experts }];
   const matrix = await weights.matrix(name, parts, architecture.hiddenSize, 'float32');
   const scores = project(graph, rows, matrix, `${name}.scores`, options.accuracyLevel);
+  const count = int64(graph, `${name}.count`, [expertsPerToken]);
   const [values, indices] = [`${name}.values`, `${name}.indices`];
-  graph.nodeWithOutputs(
-    'TopK',
-    [scores, int64(graph, `${name}.count`, [expertsPerToken])],
-    [values, indices],
-    {
-      attributes: { axis: -1 },
-    },
-  );
+  graph.nodeWithOutputs('TopK', [scores, count], [values, indices], { attributes: { axis: -1 } });
   const chosen = graph.node('Softmax', [values], `${name}.chosen`, { attributes: { axis: -1 } });
-  const zero = graph.constant(`${name}.zero`, 'float32', [1], Float32Array.of(0));
-  const none = graph.node('Mul', [scores, zero], `${name}.none`);
-  const shares = graph.node('ScatterElements', [none, indices, chosen], `${name}.shares`, {
-    attributes: { axis: 1 },
-  });
-  const totals = graph.node('ReduceSum', [shares, int64(graph, `${name}.tokens`, [0])], `${name}.totals`, {
-    attributes: { keepdims: 0 },
-  });
-  return { shares, used: graph.node('Greater', [totals, zero], `${name}.used`) };
+  const sharesShape = int64(graph, `${name}.shares.shape`, [-1, 1, expertsPerToken]);
+  const flat = graph.node('Reshape', [indices, int64(graph, `${name}.flat.shape`, [-1])], `${name}.flat`);
+  const length = graph.node('Shape', [flat], `${name}.length`);
+  const order = ascending(graph, flat, length, `${name}.order`);
+  const zeroAndOne = int64(graph, `${name}.bits`, [0, 1]);
+  const marks = graph.node(
+    'OneHot',
+    [flat, int64(graph, `${name}.experts`, [experts]), zeroAndOne],
+    `${name}.marks`,
+  );
+  const axes = int64(graph, `${name}.axes`, [0]);
+  const counts = graph.node('ReduceSum', [marks, axes], `${name}.counts`, { attributes: { keepdims: 0 } });
+  return {
+    shares: graph.node('Reshape', [chosen, sharesShape], `${name}.shares`),
+    tokens: graph.node('Div', [order, count], `${name}.tokens`),
+    counts,
+    used: graph.node('Greater', [counts, axes], `${name}.used`),
+    places: ascending(graph, order, length, `${name}.places`),
+  };
+}
+
+/** Where the smallest value is, then the next, and so on; of equal ones the first comes first. */
+function ascending(graph: GraphBuilder, values: string, length: string, name: string): string {
+  graph.nodeWithOutputs('TopK', [values, length], [`${name}.sorted`, name], { attributes: { largest: 0 } });
+  return name;
 }
 
 interface ExpertMatrices {
@@ -122,43 +146,28 @@ interface ExpertNodes {
   name: string;
   /** Whether any token takes this expert. */
   condition: string;
-  /** How much of it each token takes, [tokens, 1]. */
-  share: string;
-  /** The constant that makes it [tokens]. */
-  flatShape: string;
-  /** All tokens, [tokens, hidden]. */
+  /** The rows that do, [rows, hidden]. */
   rows: string;
-  /** What the experts before this one add up to, [tokens, hidden]. */
-  sum: string;
 }
 
-/** The sum with what this expert adds to the rows of its tokens; the sum as it is where it has none. */
-function addExpert(
+/** What this expert makes of its rows, [rows, hidden]; where there are none, the same nothing. */
+function expertRows(
   { graph, architecture, options }: Blocks,
-  { mlp, name, condition, share, flatShape, rows, sum }: ExpertNodes,
+  { mlp, name, condition, rows }: ExpertNodes,
   { gateAndUp, down }: ExpertMatrices,
 ): string {
-  const shape = ['tokens', architecture.hiddenSize];
+  // A length of its own: values whose lengths have one name may be given one buffer.
+  const shape = [`${name}.length`, architecture.hiddenSize];
   const otherwise = graph.body(`${name}.otherwise`);
-  otherwise.output(otherwise.node('Identity', [sum], `${name}.unchanged`), 'float32', shape);
+  otherwise.output(otherwise.node('Identity', [rows], `${name}.nothing`), 'float32', shape);
   const body = graph.body(name);
-  const flat = body.node('Reshape', [share, flatShape], `${name}.share.flat`);
-  const places = body.node('NonZero', [flat], `${name}.places`);
-  const tokens = body.node('Transpose', [places], `${name}.tokens`);
-  const input = body.node('GatherND', [rows, tokens], `${name}.input`);
-  const widened = project(body, input, gateAndUp, `${name}.widened`, options.accuracyLevel);
+  const widened = project(body, rows, gateAndUp, `${name}.widened`, options.accuracyLevel);
   const [gate, up] = [`${name}.gate`, `${name}.up`];
   body.nodeWithOutputs('Split', [widened], [gate, up], { attributes: { axis: -1 } });
   const activated = activateInBody(body, mlp.activation, gate, name);
   const gated = body.node('Mul', [activated, up], `${name}.gated`);
-  const narrowed = project(body, gated, down, `${name}.narrowed`, options.accuracyLevel);
-  const own = body.node('GatherND', [share, tokens], `${name}.share.own`);
-  const weighed = body.node('Mul', [narrowed, own], `${name}.weighed`);
-  const added = body.node('ScatterND', [sum, tokens, weighed], `${name}.added`, {
-    attributes: { reduction: 'add' },
-  });
-  body.output(added, 'float32', shape);
-  return graph.node('If', [condition], `${name}.sum`, {
+  body.output(project(body, gated, down, `${name}.narrowed`, options.accuracyLevel), 'float32', shape);
+  return graph.node('If', [condition], `${name}.given`, {
     attributes: { then_branch: { body }, else_branch: { body: otherwise } },
   });
 }
