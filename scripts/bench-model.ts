@@ -2,7 +2,7 @@
  * `npm run bench:model -- <shape> [block size] [threads]`: a whole model of a shape of `bench/shapes.ts`.
  *
  * Writes a checkpoint with random weights, builds it in int4, loads it in the engine and lets it answer, each
- * in a process of its own, and prints time, speed and peak memory (VmHWM). It says nothing of language:
+ * in a process of its own, and prints time, speed, resident and peak memory (VmRSS, VmHWM). It says nothing of language:
  * random weights have none. Needs disk for the checkpoint and the model: 9 GB for `llama-3b`.
  */
 
@@ -115,7 +115,7 @@ async function answer(model: string, threads: number): Promise<void> {
   );
   // On a machine that does other things as well, this is what does not depend on them.
   console.log(`decode      ${cpuMs.toFixed(1)} ms of processor time a token`);
-  console.log(`engine      ${peak()}`);
+  console.log(`engine      resident ${mebibytes('VmRSS')} MiB, ${peak()}`);
   await engine.close();
 }
 
@@ -162,7 +162,11 @@ function cpuMsSince(start: NodeJS.CpuUsage): number {
 
 /** Of this process, so far. */
 function peak(): string {
+  return `peak memory ${mebibytes('VmHWM')} MiB`;
+}
+
+function mebibytes(field: 'VmHWM' | 'VmRSS'): string {
   const status = readFileSync('/proc/self/status', 'utf8');
-  const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
-  return `peak memory ${(Number(kilobytes) / 1024).toFixed(0)} MiB`;
+  const [, kilobytes] = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status) ?? [];
+  return (Number(kilobytes) / 1024).toFixed(0);
 }

@@ -1,6 +1,14 @@
 /** Graphs that others exported, over ONNX Runtime's C API: no cache is ever copied, but for a rewind of a grown one. */
 
-import { type Library, NativeSession, NativeValue, OutputValue, type Plan } from './ffi/index.ts';
+import { dirname } from 'node:path';
+import {
+  dropFilePages,
+  type Library,
+  NativeSession,
+  NativeValue,
+  OutputValue,
+  type Plan,
+} from './ffi/index.ts';
 import { bytesOf, type Feed, type ForeignSession, firstTokens, lastLogits } from './foreign-decoder.ts';
 import { cacheDims, type ForeignInterface, type PastEntry } from './foreign-interface.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
@@ -15,6 +23,7 @@ export async function openForeignNative(
 ): Promise<ForeignSession> {
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
   try {
+    dropFilePages(library, dirname(graphPath));
     const run = new NativeRun(session, graph);
     return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
   } catch (thrown) {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { replaceAccuracyLevel } from './accuracy-level.ts';
 import type { DecoderRows } from './decoder.ts';
-import { type Library, NativeSession } from './ffi/index.ts';
+import { dropFilePages, type Library, NativeSession } from './ffi/index.ts';
 import { NativeRows } from './native-rows.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
 
@@ -18,6 +18,7 @@ export async function openNativeRows(
 ): Promise<DecoderRows> {
   const session = await openSession(library, graphPath, compute);
   try {
+    dropFilePages(library, dirname(graphPath));
     return new NativeRows(session, contextLength, rowsFor(session));
   } catch (thrown) {
     await session.release();
