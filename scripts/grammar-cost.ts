@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { readSchema } from '../src/contract/schema/read.ts';
 import { anyObject } from '../src/contract/schema/shape.ts';
 import { grammarOf } from '../src/grammar/ebnf.ts';
+import type { WrittenGrammar } from '../src/grammar/marks.ts';
 import { type Choice, Matcher } from '../src/grammar/matcher.ts';
 import { vocabularyOf } from '../src/grammar/vocabulary.ts';
 import { monotonicMs } from '../src/lib/clock.ts';
@@ -16,6 +17,9 @@ import { Tokenizer } from '../src/model/tokenizer.ts';
 
 const text = { type: 'string' };
 const ten = Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`member_${i}`, text]));
+const lengths = Object.fromEntries(
+  Array.from({ length: 10 }, (_, i) => [`member_${i}`, { type: 'string', maxLength: 20 + i }]),
+);
 const schemas: [name: string, schema: unknown][] = [
   ['one integer', { type: 'object', properties: { a: { type: 'integer' } } }],
   ['ten texts', { type: 'object', properties: ten, required: Object.keys(ten) }],
@@ -23,6 +27,10 @@ const schemas: [name: string, schema: unknown][] = [
   ['a number from 0 to 1', { type: 'number', minimum: 0, maximum: 1 }],
   ['maxLength 10', { type: 'string', maxLength: 10 }],
   ['maxLength 40', { type: 'string', maxLength: 40 }],
+  ['maxLength 100', { type: 'string', maxLength: 100 }],
+  ['maxLength 256', { type: 'string', maxLength: 256 }],
+  ['ten lengths', { type: 'object', properties: lengths, required: Object.keys(lengths) }],
+  ['maxLength 40 or a word', { anyOf: [{ type: 'string', maxLength: 40 }, { enum: ['on', 'off'] }] }],
 ];
 const tokensMax = 200;
 
@@ -46,11 +54,11 @@ function matcherOf(path: string): { matcher: Matcher; size: number } {
 }
 
 /** Opens twice, compiled and kept, then writes tokens that the mask allows, spread over the vocabulary. */
-async function measure(name: string, ebnf: string): Promise<void> {
+async function measure(name: string, grammar: WrittenGrammar): Promise<void> {
   const began = monotonicMs();
-  await matcher.open(ebnf);
+  await matcher.open(grammar);
   const compiled = monotonicMs();
-  let choice = await matcher.open(ebnf);
+  let choice = await matcher.open(grammar);
   const opened = monotonicMs();
   const masks: number[] = [];
   while (!choice.complete && masks.length < tokensMax) {

@@ -1,6 +1,8 @@
 import type { Member, Pattern, ReadSchema, Shape } from '../contract/schema/shape.ts';
 import { integerDefault } from '../contract/schema/shape.ts';
+import { beginApart } from './alternatives.ts';
 import { automatonOf, type State } from './automaton.ts';
+import { markOf, marksMax, type TextLength, type WrittenGrammar } from './marks.ts';
 import { integersBetween, numbersBetween } from './numbers.ts';
 import {
   anyInteger,
@@ -8,6 +10,7 @@ import {
   anyText,
   choice,
   plainCharacter,
+  plainRest,
   quoted,
   repeat,
   spelled,
@@ -23,9 +26,12 @@ import { byteClass, literal } from './terminals.ts';
  * order of the schema. Numbers are those that JavaScript reads as what is written. XGrammar's own
  * translation of JSON schemas is not used: it lets through what the schema forbids (see ARCHITECTURE.md).
  *
+ * The characters of a text are not counted by the grammar, which has a mark where such a text begins (see
+ * TextCounter): but where the text may also be another alternative of a union, which a mark does not say.
+ *
  * @throws {SlmdError} `schema_unsupported` when a text of the schema has too many states
  */
-export function grammarOf({ root, definitions }: ReadSchema): string {
+export function grammarOf({ root, definitions }: ReadSchema): WrittenGrammar {
   return new Writer(definitions).write(root);
 }
 
@@ -38,14 +44,18 @@ class Writer {
   readonly #rules = new Map<string, string>();
   readonly #names = new Map<string, string>();
   readonly #terminals = new Map<Pattern, string>();
+  readonly #lengths: TextLength[] = [];
+  /** In an alternative that begins like another one of its union. */
+  #isUncertain = false;
 
   constructor(definitions: ReadonlyMap<string, Shape>) {
     this.#definitions = definitions;
   }
 
-  write(root: Shape): string {
+  write(root: Shape): WrittenGrammar {
     this.#rules.set('root', this.#term(root));
-    return [...this.#rules].map(([name, body]) => `${name} ::= ${body}\n`).join('');
+    const ebnf = [...this.#rules].map(([name, body]) => `${name} ::= ${body}\n`).join('');
+    return { ebnf, lengths: this.#lengths };
   }
 
   /** An expression that can stand anywhere in a sequence. */
@@ -60,7 +70,7 @@ class Writer {
       case 'ref':
         return this.#definition(shape.pointer);
       case 'union':
-        return this.#rule(shape.of.map((one) => this.#term(one)).join(' | '));
+        return this.#rule(this.#alternatives(shape.of));
       case 'array':
         return this.#rule(this.#array(shape.items, shape.min, shape.max));
       case 'tuple':
@@ -69,9 +79,35 @@ class Writer {
         return this.#rule(`"{" ${this.#members(shape.members)} "}"`);
       case 'map':
         return this.#rule(this.#map(this.#term(shape.values)));
+      case 'string':
+        return this.#text(shape);
       default:
         return this.#terminal(patternOf(shape));
     }
+  }
+
+  #alternatives(of: readonly Shape[]): string {
+    const around = this.#isUncertain;
+    const terms = of.map((one) => {
+      const isApart = of.every((other) => other === one || beginApart(one, other, this.#definitions));
+      this.#isUncertain = around || !isApart;
+      return this.#term(one);
+    });
+    this.#isUncertain = around;
+    return terms.join(' | ');
+  }
+
+  #text({ min, max }: TextLength): string {
+    if (min === 0 && max === null) return this.#terminal(anyText);
+    const known = this.#lengths.findIndex((length) => length.min === min && length.max === max);
+    const number = known === -1 ? this.#lengths.length : known;
+    if (this.#isUncertain || number === marksMax)
+      // It has no escapes: each would be one more thing to count.
+      return this.#terminal(quoted(repeat(plainCharacter, min, max)));
+    this.#lengths[number] = { min, max };
+    const mark = [...markOf(number)].map((byte) => byteClass([[byte, byte]])).join(' ');
+    const begun = this.#rule(`${mark} | ${this.#terminal(plainRest)}`);
+    return this.#rule(`${literal('"')} ${begun}`);
   }
 
   #any(): string {
@@ -120,10 +156,11 @@ class Writer {
   }
 
   #definition(pointer: string): string {
-    const known = this.#pointers.get(pointer);
+    const key = `${this.#isUncertain} ${pointer}`;
+    const known = this.#pointers.get(key);
     if (known !== undefined) return known;
     const name = `d${this.#pointers.size}`;
-    this.#pointers.set(pointer, name);
+    this.#pointers.set(key, name);
     const shape = this.#definitions.get(pointer);
     if (shape === undefined) throw new Error(`a schema without its definition ${pointer}`);
     this.#rules.set(name, this.#term(shape));
@@ -181,10 +218,6 @@ function patternOf(shape: Shape): Pattern {
       return integersBetween(BigInt(shape.min), BigInt(shape.max));
     case 'number':
       return shape.min === null && shape.max === null ? anyNumber : numbersBetween(shape.min, shape.max);
-    case 'string':
-      // A text whose length is bounded has no escapes: each is one more thing to count.
-      if (shape.min === 0 && shape.max === null) return anyText;
-      return quoted(repeat(plainCharacter, shape.min, shape.max));
     case 'pattern':
       return quoted(spelled(shape.pattern));
     case 'literals':

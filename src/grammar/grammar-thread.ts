@@ -1,8 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { ResponseFormat } from '../contract/prompt.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { Constraint } from './constraint.ts';
 import type { Choice } from './matcher.ts';
+import { quietWorker } from './quiet-worker.ts';
 import type { Vocabulary } from './vocabulary.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
@@ -11,12 +12,16 @@ export interface GrammarOptions {
   vocabulary(): Vocabulary;
   /** A schema that is not compiled after so long is refused: nobody waits for ever for a shape. */
   compile_ms_max?: number;
+  /** WebAssembly never gives memory back: a thread that holds more than this is replaced. */
+  memory_bytes_max?: number;
+  /** Monotonic, in milliseconds: when a refusal is forgotten. */
+  now?: () => number;
 }
 
 /** A sign of life while a grammar is compiled, well within any engine.stall_ms. */
 const progressMs = 500;
 const compileMsMax = 60_000;
-/** WebAssembly never gives memory back: a thread that holds more than this is replaced. */
+/** Of a board with 1 GB; a large vocabulary takes 16 MiB, and a schema seldom adds a few. */
 const memoryBytesMax = 256 * 1024 * 1024;
 
 /**
@@ -29,6 +34,7 @@ export class GrammarThread {
   readonly #options: GrammarOptions;
   readonly #over: () => void;
   #worker: Worker | undefined;
+  #memoryBytes = 0;
 
   /** @param over is called when an answer is over */
   constructor(options: GrammarOptions, over: () => void) {
@@ -52,11 +58,15 @@ export class GrammarThread {
     const alive = setInterval(onProgress, progressMs);
     try {
       const first = await this.#ask({ kind: 'open', format }, AbortSignal.any([signal, tooSlow]));
-      return new Constraint(first, (id) => this.#ask({ kind: 'accept', id }), this.#over);
+      return new Constraint(
+        first,
+        (id) => this.#ask({ kind: 'accept', id }),
+        () => this.#finish(),
+      );
     } catch (thrown) {
       if (signal.aborted) return undefined;
       if (!tooSlow.aborted) throw thrown;
-      const message = `the schema takes longer than ${limitMs} ms to prepare for this model; short texts with a maxLength, or none, are quick`;
+      const message = `the schema takes longer than ${limitMs} ms to prepare for this model; a pattern that repeats less often, or a maxLength in its place, is quick`;
       throw new SlmdError('schema_unsupported', message);
     } finally {
       clearInterval(alive);
@@ -78,22 +88,21 @@ export class GrammarThread {
       await this.close();
       throw new SlmdError('engine_failed', `the grammar failed: ${reply.reason}`);
     }
-    // The answer is over for the thread: all that is left of it is in this reply.
-    if (message.kind === 'accept' && reply.complete && reply.memory_bytes > memoryBytesMax)
-      await this.close();
+    this.#memoryBytes = reply.memory_bytes;
     return reply;
+  }
+
+  /** Between two answers is when a thread can be replaced. */
+  #finish(): void {
+    if (this.#memoryBytes > (this.#options.memory_bytes_max ?? memoryBytesMax)) void this.close();
+    this.#over();
   }
 
   #running(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const vocabulary = this.#options.vocabulary();
-    const worker = new Worker(workerFile(), {
-      workerData: vocabulary,
-      transferList: [vocabulary.bytes.buffer, vocabulary.offsets.buffer] as ArrayBuffer[],
-      // The library writes what it thinks of a schema; a schema is what somebody wrote in confidence.
-      stdout: true,
-      stderr: true,
-    });
+    const buffers = [vocabulary.bytes.buffer, vocabulary.offsets.buffer] as ArrayBuffer[];
+    const worker = quietWorker(workerFile(), vocabulary, buffers);
     // Also where nobody is waiting for it: what has ended is not asked again.
     const gone = () => {
       if (this.#worker === worker) this.#worker = undefined;

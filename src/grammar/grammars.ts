@@ -1,6 +1,8 @@
 import type { ResponseFormat } from '../contract/prompt.ts';
+import { SlmdError } from '../lib/errors.ts';
 import type { Constraint } from './constraint.ts';
 import { type GrammarOptions, GrammarThread } from './grammar-thread.ts';
+import { Refusals } from './refusals.ts';
 
 /**
  * Holds answers to a response format, several at a time: each has a thread to itself until it is closed,
@@ -12,9 +14,11 @@ export class Grammars {
   readonly #options: GrammarOptions;
   readonly #threads = new Set<GrammarThread>();
   readonly #idle: GrammarThread[] = [];
+  readonly #refusals: Refusals;
 
   constructor(options: GrammarOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options.now);
   }
 
   /** See `GrammarThread.open`; what is opened is to be closed. */
@@ -23,11 +27,16 @@ export class Grammars {
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<Constraint | undefined> {
+    this.#refusals.check(format);
     const thread = this.#idle.pop() ?? this.#make();
     let constraint: Constraint | undefined;
     try {
       constraint = await thread.open(format, onProgress, signal);
       return constraint;
+    } catch (thrown) {
+      if (thrown instanceof SlmdError && thrown.code === 'schema_unsupported')
+        this.#refusals.add(format, thrown.message);
+      throw thrown;
     } finally {
       if (constraint === undefined) this.#idle.push(thread);
     }

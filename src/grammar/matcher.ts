@@ -1,4 +1,7 @@
-import { tokensOf, type Vocabulary } from './vocabulary.ts';
+import type { WrittenGrammar } from './marks.ts';
+import { markTokens, TextCounter } from './text-counter.ts';
+import { TokenTexts } from './token-texts.ts';
+import { sizeOf, tokensOf, type Vocabulary } from './vocabulary.ts';
 import {
   type CompiledGrammar,
   type GrammarCompiler,
@@ -28,6 +31,8 @@ export class Matcher {
   #loaded: LoadedXGrammar | undefined;
   #compiler: GrammarCompiler | undefined;
   #matcher: GrammarMatcher | undefined;
+  #counter: TextCounter | undefined;
+  #texts: TokenTexts | undefined;
   /** Least recently used first. */
   readonly #compiled = new Map<string, CompiledGrammar>();
 
@@ -41,9 +46,14 @@ export class Matcher {
   }
 
   /** Begins an answer that follows the grammar. */
-  async open(ebnf: string): Promise<Choice> {
+  async open({ ebnf, lengths }: WrittenGrammar): Promise<Choice> {
     this.#matcher?.dispose();
     this.#matcher = undefined;
+    this.#counter = undefined;
+    if (lengths.length > 0) {
+      this.#texts ??= new TokenTexts(this.#vocabulary);
+      this.#counter = new TextCounter(this.#texts, lengths, sizeOf(this.#vocabulary));
+    }
     const compiled = this.#compiled.get(ebnf) ?? (await this.#compile(ebnf));
     this.#compiled.delete(ebnf);
     this.#compiled.set(ebnf, compiled);
@@ -57,6 +67,7 @@ export class Matcher {
     if (this.#matcher === undefined) throw new Error('no grammar is open');
     if (!this.#matcher.acceptToken(id))
       throw new Error('the grammar does not accept a token that it allowed');
+    this.#counter?.accept(id);
     return this.#choice(this.#matcher);
   }
 
@@ -79,13 +90,15 @@ export class Matcher {
     const { TokenizerInfo, GrammarCompiler } = this.#loaded!.library;
     const { stopIds } = this.#vocabulary;
     // It takes bytes where its types say text: a token may be half a character.
-    const tokens = tokensOf(this.#vocabulary) as unknown as string[];
+    const tokens = [...tokensOf(this.#vocabulary), ...markTokens] as unknown as string[];
     const info = await TokenizerInfo.createTokenizerInfo(tokens, 'raw', false, tokens.length, stopIds);
     return GrammarCompiler.createGrammarCompiler(info, false);
   }
 
   async #choice(matcher: GrammarMatcher): Promise<Choice> {
-    const mask = await matcher.getNextTokenBitmask();
+    const marked = await matcher.getNextTokenBitmask();
+    this.#counter?.restrict(marked);
+    const mask = withoutMarks(marked, sizeOf(this.#vocabulary));
     return { mask, complete: this.#onlyEnds(mask) };
   }
 
@@ -99,4 +112,10 @@ export class Matcher {
       return true;
     });
   }
+}
+
+function withoutMarks(marked: Int32Array, size: number): Int32Array {
+  const mask = marked.slice(0, Math.ceil(size / 32));
+  if (size % 32 !== 0) mask[mask.length - 1]! &= ~(-1 << (size % 32));
+  return mask;
 }

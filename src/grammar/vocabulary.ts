@@ -23,6 +23,11 @@ export function vocabularyOf(
   return { bytes, offsets, stopIds: [...stopIds].filter((id) => id < size) };
 }
 
+/** How many ids there are. */
+export function sizeOf({ offsets }: Pick<Vocabulary, 'offsets'>): number {
+  return offsets.length - 1;
+}
+
 export function tokensOf({ bytes, offsets }: Vocabulary): Uint8Array[] {
-  return Array.from({ length: offsets.length - 1 }, (_, id) => bytes.subarray(offsets[id], offsets[id + 1]));
+  return Array.from({ length: sizeOf({ offsets }) }, (_, id) => bytes.subarray(offsets[id], offsets[id + 1]));
 }

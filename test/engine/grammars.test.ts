@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { GrammarOptions } from '../../src/grammar/grammar-thread.ts';
 import { Grammars } from '../../src/grammar/grammars.ts';
 import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
 
@@ -7,23 +8,22 @@ const end = 256;
 const never = new AbortController().signal;
 const quiet = () => undefined;
 const word = { type: 'json_schema' as const, schema: { enum: ['on'] } };
-/** Each character that may be left is a state, and each state a look at the vocabulary. */
+/** Each repeat of a pattern is a state, and each state a look at the vocabulary. */
 const heavy = {
   type: 'json_schema' as const,
   schema: {
     type: 'array',
-    prefixItems: [199, 211, 223, 227, 229, 233].map((minLength) => ({ type: 'string', minLength })),
+    prefixItems: [...'abcdefgh'].map((letter) => ({ type: 'string', pattern: `[^${letter}]{250}` })),
   },
 };
 
-function grammars(compile_ms_max?: number) {
+function grammars(options: Omit<GrammarOptions, 'vocabulary'> = {}) {
   let built = 0;
   const vocabulary = () => {
     built++;
     return vocabularyOf(end + 1, (id) => (id < end ? Uint8Array.of(id) : undefined), new Set([end]));
   };
-  const limit = compile_ms_max === undefined ? {} : { compile_ms_max };
-  return { grammars: new Grammars({ vocabulary, ...limit }), built: () => built };
+  return { grammars: new Grammars({ vocabulary, ...options }), built: () => built };
 }
 
 /** What the constraint leaves of 257 equal logits. */
@@ -61,7 +61,7 @@ test('a mask leaves what may come next and nothing else, until the text is whole
 });
 
 test('answers at the same time have a thread each, and one that is given up takes no other along', async (t) => {
-  const { grammars: some, built } = grammars(1500);
+  const { grammars: some, built } = grammars({ compile_ms_max: 1500 });
   t.after(() => some.close());
   const constraint = await some.open(word, quiet, never);
   await assert.rejects(some.open(heavy, quiet, never), { code: 'schema_unsupported' });
@@ -76,7 +76,7 @@ test('answers at the same time have a thread each, and one that is given up take
 });
 
 test('[SLMD-FMT-4] a schema that takes too long is refused, after signs of life', async (t) => {
-  const { grammars: some } = grammars(1500);
+  const { grammars: some } = grammars({ compile_ms_max: 1500 });
   t.after(() => some.close());
   let signs = 0;
   await assert.rejects(
@@ -118,4 +118,37 @@ test('more schemas than are kept are all right, one after another and again', as
       );
       constraint?.close();
     }
+});
+
+test('[SLMD-FMT-4] a schema that took too long is refused at once when it comes again, until ten minutes later', async (t) => {
+  let now = 0;
+  const { grammars: some, built } = grammars({ compile_ms_max: 1500, now: () => now });
+  t.after(() => some.close());
+  await assert.rejects(some.open(heavy, quiet, never), { code: 'schema_unsupported' });
+  const untouched = () => assert.fail('it is prepared again');
+  now = 599_999;
+  await assert.rejects(some.open(structuredClone(heavy), untouched, never), { code: 'schema_unsupported' });
+  assert.equal(built(), 1);
+  assert.ok((await some.open(word, quiet, never)) !== undefined);
+  now = 600_000;
+  await assert.rejects(some.open(heavy, quiet, never), { code: 'schema_unsupported' });
+  assert.equal(built(), 3);
+});
+
+test('a thread that holds too much memory is replaced once its answer is over, and not before', async (t) => {
+  const { grammars: some, built } = grammars({ memory_bytes_max: 1 });
+  t.after(() => some.close());
+  const constraint = await some.open(word, quiet, never);
+  for (const character of '"o') await constraint?.accept(character.charCodeAt(0));
+  assert.equal(built(), 1);
+  constraint?.close();
+  assert.ok((await some.open(word, quiet, never)) !== undefined);
+  assert.equal(built(), 2);
+});
+
+test('a thread below its bound of memory goes on with the next answer', async (t) => {
+  const { grammars: some, built } = grammars();
+  t.after(() => some.close());
+  for (let answer = 0; answer < 3; answer++) (await some.open(word, quiet, never))?.close();
+  assert.equal(built(), 1);
 });

@@ -1,5 +1,6 @@
 import { readSchema } from '../../src/contract/schema/read.ts';
 import { grammarOf } from '../../src/grammar/ebnf.ts';
+import type { WrittenGrammar } from '../../src/grammar/marks.ts';
 import { type Choice, Matcher } from '../../src/grammar/matcher.ts';
 import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
 
@@ -49,7 +50,7 @@ function has({ mask }: Choice, id: number): boolean {
   return (mask[id >> 5]! & (1 << (id & 31))) !== 0;
 }
 
-function grammar(schema: unknown): string {
+function grammar(schema: unknown): WrittenGrammar {
   const read = readSchema(schema);
   if (!('root' in read)) throw new Error(`${read.path}: ${read.reason}`);
   return grammarOf(read);

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { type GenerationModel, generate } from '../../src/engine/generate.ts';
 import { Rows } from '../../src/engine/rows.ts';
 import type { GenerateMessage } from '../../src/ipc/messages.ts';
+import { monotonicMs } from '../../src/lib/clock.ts';
 import { Tokenizer } from '../../src/model/tokenizer.ts';
 import type { Decoder } from '../../src/onnx/decoder.ts';
 import { byteLevelFiles } from '../support/tokenizers.ts';
@@ -47,6 +49,9 @@ async function answer(
   script: (number | (() => Float32Array))[],
   fields: Partial<GenerateMessage> = {},
   cancelAt?: number,
+  grammars: GenerationModel['grammars'] = {
+    open: () => Promise.reject(new Error('no format was asked for')),
+  },
 ) {
   const decoder = new ScriptedDecoder(script);
   const model: GenerationModel = {
@@ -56,7 +61,7 @@ async function answer(
     stopIds: new Set([newline]),
     prefillChunkTokens: 50,
     maxTokensDefault: null,
-    grammars: { open: () => Promise.reject(new Error('no format was asked for')) },
+    grammars,
   };
   const request = {
     messages: [{ role: 'user' as const, content: 'prompt' }],
@@ -140,4 +145,19 @@ test('a run that fails, and logits that are no numbers, are engine_failed and le
       assert.equal(decoder.length, 0);
     }
   }
+});
+
+test('[SLMD-RES-4] the preparation of a format belongs to the time of tokenizing', async () => {
+  const prepared = { began_at: 0, ended_at: 0 };
+  const open = async () => {
+    prepared.began_at = monotonicMs();
+    await setImmediate();
+    prepared.ended_at = monotonicMs();
+    return undefined;
+  };
+  const fields = { response_format: { type: 'json_object' as const } };
+  const { outcome } = await answer([newline], fields, undefined, { open });
+  const { started_at, tokenized_at } = (await outcome).stamps;
+  assert.ok(started_at <= prepared.began_at && prepared.began_at < prepared.ended_at);
+  assert.ok(prepared.ended_at <= tokenized_at);
 });

@@ -4,7 +4,7 @@ export const schemaBounds = {
   bytes_max: 16_384,
   /** Schemas inside schemas; what reads them is recursive. */
   depth_max: 32,
-  /** Of `minLength`, `maxLength` and a pattern's repeats: each character of a bounded text is a state. */
+  /** Of `minLength`, `maxLength` and a pattern's repeats: each character that a grammar counts is a state. */
   repeat_max: 256,
   /** Characters of a pattern, each counted as often as it repeats. */
   pattern_characters_max: 2048,

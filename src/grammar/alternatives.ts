@@ -1,0 +1,57 @@
+import type { Shape } from '../contract/schema/shape.ts';
+
+/**
+ * Whether two alternatives of a union are told apart before either opens a text of bounded length: by their
+ * type, or, of two objects, by the first member, which both require. What is uncertain is not.
+ */
+export function beginApart(a: Shape, b: Shape, definitions: ReadonlyMap<string, Shape>): boolean {
+  const [one, other] = [resolved(a, definitions), resolved(b, definitions)];
+  const types = typesOf(one, definitions);
+  if (!typesOf(other, definitions).some((type) => types.includes(type))) return true;
+  if (one.kind === 'literals' && other.kind === 'literals') return !shareText(one.values, other.values);
+  if (one.kind !== 'object' || other.kind !== 'object') return false;
+  const [first, second] = [one.members[0], other.members[0]];
+  if (!first?.required || !second?.required) return false;
+  return first.name !== second.name || beginApart(first.shape, second.shape, definitions);
+}
+
+function shareText(a: readonly unknown[], b: readonly unknown[]): boolean {
+  const texts = new Set(a.map((value) => JSON.stringify(value)));
+  return b.some((value) => texts.has(JSON.stringify(value)));
+}
+
+/** A schema that was read has no definition that is itself and nothing else. */
+function resolved(shape: Shape, definitions: ReadonlyMap<string, Shape>): Shape {
+  if (shape.kind !== 'ref') return shape;
+  const target = definitions.get(shape.pointer);
+  if (target === undefined) throw new Error(`a schema without its definition ${shape.pointer}`);
+  return resolved(target, definitions);
+}
+
+const allTypes = ['null', 'boolean', 'number', 'string', 'array', 'object'];
+
+/** The types of JSON that a value of this shape may have. */
+function typesOf(shape: Shape, definitions: ReadonlyMap<string, Shape>): string[] {
+  switch (shape.kind) {
+    case 'any':
+      return allTypes;
+    case 'ref':
+      return typesOf(resolved(shape, definitions), definitions);
+    case 'union':
+      return shape.of.flatMap((one) => typesOf(one, definitions));
+    case 'literals':
+      return shape.values.map((value) =>
+        value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value,
+      );
+    case 'integer':
+      return ['number'];
+    case 'pattern':
+      return ['string'];
+    case 'tuple':
+      return ['array'];
+    case 'map':
+      return ['object'];
+    default:
+      return [shape.kind];
+  }
+}

@@ -1,0 +1,61 @@
+import { markOf, marksMax, type TextLength } from './marks.ts';
+import type { Place, TokenTexts } from './token-texts.ts';
+
+/**
+ * Counts the characters of texts with a bounded length, beside a grammar that does not.
+ *
+ * A grammar that counts has states for each character that is left, and each of them costs a look at the
+ * whole vocabulary; here it is a number. What makes it exact: a bounded text has no escapes, so a quote ends
+ * it; the grammar's mark says which text begins; and no token that is left goes on behind the quote that
+ * opens a string, so that every text begins where a mask can be asked for its mark.
+ */
+export class TextCounter {
+  readonly #texts: TokenTexts;
+  readonly #lengths: readonly TextLength[];
+  readonly #firstMark: number;
+  #place: Place = 'outside';
+  #isFresh = false;
+  #length: TextLength | undefined;
+  #count = 0;
+
+  /** @param firstMark the id of the first mark; marks come after all tokens */
+  constructor(texts: TokenTexts, lengths: readonly TextLength[], firstMark: number) {
+    this.#texts = texts;
+    this.#lengths = lengths;
+    this.#firstMark = firstMark;
+  }
+
+  /** Takes a token that was left. */
+  accept(id: number): void {
+    const { place, opened, closed } = this.#texts.after(this.#place, id);
+    this.#place = place;
+    this.#isFresh = opened && place === 'inside';
+    this.#count += this.#texts.lengthOf(id);
+    if (closed) this.#length = undefined;
+  }
+
+  /** Leaves of a grammar's mask, which has the marks, the tokens that keep to the lengths. */
+  restrict(mask: Int32Array): void {
+    if (this.#isFresh) {
+      this.#length = this.#lengths.find((_, number) => isSet(mask, this.#firstMark + number));
+      this.#count = 0;
+    }
+    clear(mask, this.#texts.goingOn(this.#place));
+    if (this.#length === undefined) return;
+    const { min, max } = this.#length;
+    clear(mask, this.#texts.marking);
+    clear(mask, this.#texts.closingBefore(min - this.#count));
+    if (max !== null) clear(mask, this.#texts.longerThan(max - this.#count));
+  }
+}
+
+/** The tokens that stand for the marks, in order. */
+export const markTokens = Array.from({ length: marksMax }, (_, number) => markOf(number));
+
+function isSet(mask: Int32Array, id: number): boolean {
+  return (mask[id >> 5]! & (1 << (id & 31))) !== 0;
+}
+
+function clear(mask: Int32Array, ids: Iterable<number>): void {
+  for (const id of ids) mask[id >> 5]! &= ~(1 << (id & 31));
+}
