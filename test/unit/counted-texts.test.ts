@@ -151,6 +151,7 @@ test('what a thread of the library writes is read, and kept nowhere', async (t) 
   const both = "for (const out of [process.stdout, process.stderr]) out.write('x'.repeat(100_000));\n";
   await writeFile(file, `${noise}${both}parentPort.postMessage(null);\n`);
   const worker = quietWorker(pathToFileURL(file), null, []);
+  t.after(() => worker.terminate());
   const within = { signal: AbortSignal.timeout(30_000) };
   await Promise.all([once(worker.stdout, 'end', within), once(worker.stderr, 'end', within)]);
   assert.equal(worker.stdout.readableLength + worker.stderr.readableLength, 0);
