@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 
+/** Lines break, and another apt may be at work: tries again, and waits. */
+export const aptPatience = ['-o', 'Acquire::Retries=5', '-o', 'DPkg::Lock::Timeout=300'];
+
 /**
  * Installs the Debian packages of the commands that are missing, where this is root and apt is there.
  *
@@ -17,13 +20,17 @@ export function installMissing(packages: Readonly<Record<string, string>>): stri
     return before;
   console.log(`slmd: installing ${before.join(', ')} …`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['update', '-qq'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  spawnSync('apt-get', [...aptPatience, 'update', '-qq'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
   const policy = ['-o', 'DPkg::Options::=--force-confdef', '-o', 'DPkg::Options::=--force-confold'];
   withoutServices(() =>
-    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...policy, ...before], {
-      env,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    }),
+    spawnSync(
+      'apt-get',
+      [...aptPatience, 'install', '-y', '-qq', '--no-install-recommends', ...policy, ...before],
+      {
+        env,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    ),
   );
   return missing();
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { aptPatience } from '../debian.ts';
 import { cacheDirectory } from '../package/runtime-tree.ts';
 
 /** Debian's release that has all that is needed: an emulator of version 10, and the board's libraries. */
@@ -23,18 +24,18 @@ export function run(command: string, args: readonly string[], env: NodeJS.Proces
 
 /** The mirror that this machine takes Debian's packages from. */
 export function mirror(): string {
-  const targets = run('apt-get', [
-    'indextargets',
-    '--format',
-    '$(SITE) $(ORIGIN) $(CODENAME)',
-    'Created-By: Packages',
-  ]);
-  const site = targets
-    .split('\n')
-    .map((line) => line.split(' '))
-    .find(([, origin]) => origin === 'Debian')?.[0];
-  if (site === undefined) throw new Missing('this machine takes no packages from Debian');
-  return site;
+  const known = () => {
+    const targets = run('apt-get', ['indextargets', '--format', '$(SITE) $(ORIGIN)', 'Created-By: Packages']);
+    const lines = targets.split('\n').map((line) => line.split(' '));
+    return lines.find(([, origin]) => origin === 'Debian')?.[0];
+  };
+  const site = known();
+  if (site !== undefined) return site;
+  // Until it has asked for the first time, apt does not know whose packages they are.
+  run('apt-get', [...aptPatience, '-qq', 'update']);
+  const asked = known();
+  if (asked === undefined) throw new Missing('this machine takes no packages from Debian');
+  return asked;
 }
 
 /**
@@ -90,5 +91,5 @@ function privateApt(dir: string, architecture: string): string[] {
     'APT::Sandbox::User': '',
     'Acquire::Languages': 'none',
   };
-  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+  return [...aptPatience, ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])];
 }

@@ -35,6 +35,7 @@ function bootstrapped(name: string, packages: readonly string[]): string {
       '--arch=arm64',
       `--include=${packages.join(',')}`,
       '--aptopt=Apt::Install-Recommends "false"',
+      '--aptopt=Acquire::Retries "5"',
       '--dpkgopt=force-unsafe-io',
       ...without.map((path) => `--dpkgopt=path-exclude=/usr/${path}`),
     ];
