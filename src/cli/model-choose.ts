@@ -50,7 +50,7 @@ export async function buildChosen(
     });
   };
   try {
-    const reference = await build('float32', { quantization: 'float32' });
+    await build('float32', { quantization: 'float32' });
     let best: Tried | null = null;
     for (const layout of layouts) {
       const name = `${layout.quantization}-b${layout.blockSize}`;
@@ -67,7 +67,7 @@ export async function buildChosen(
     }
     const { layout, comparison } = best!;
     await buildModel(checkpoint, out, { ...options, ...layout, onProgress: onStepOf('building', onStep) });
-    return await recordComparison(out, comparison, reference);
+    return await recordComparison(out, comparison);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -1,24 +1,26 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { buildModel } from '../builder/build-model.ts';
 import { SlmdError } from '../lib/errors.ts';
+import { checkpointFiles } from '../model/layout.ts';
 import {
   formatManifest,
   type Manifest,
   manifestFile,
   manifestSchema,
-  quantizationName,
   type Verification,
 } from '../model/manifest.ts';
 import { signatureFile } from '../model/signature.ts';
 import { type Comparison, compareModels } from '../oracle/compare.ts';
+import { takeOver } from '../supply/take-over.ts';
 
 export type OnStep = (label: string, done: number, total: number) => void;
 
 /**
- * Compares a model with its float32 build, and writes the finding into its manifest.
+ * Compares a model with its float32 build, and writes the finding into its manifest; a model that others laid out
+ * gets one.
  *
  * @param against a checkpoint, of which a float32 build is made and thrown away, or a model directory
  * @throws SlmdError; `model_signed` where the manifest must not be changed any more
@@ -37,7 +39,10 @@ export async function verifyAgainst(
       threads,
       onProgress: (done, total) => onStep('comparing', done, total),
     });
-    if (record) await recordComparison(dir, comparison, await readManifest(reference));
+    if (record) {
+      await takeOver(dir);
+      await recordComparison(dir, comparison);
+    }
     return comparison;
   } finally {
     await rm(work, { recursive: true, force: true });
@@ -45,7 +50,7 @@ export async function verifyAgainst(
 }
 
 async function referenceOf(against: string, work: string, onStep: OnStep): Promise<string> {
-  if (existsSync(join(against, manifestFile))) return against;
+  if (!(await isCheckpoint(against))) return against;
   const dir = join(work, 'float32');
   await buildModel(resolve(against), dir, {
     quantization: 'float32',
@@ -55,28 +60,26 @@ async function referenceOf(against: string, work: string, onStep: OnStep): Promi
   return dir;
 }
 
+async function isCheckpoint(dir: string): Promise<boolean> {
+  const names = await readdir(dir).catch((): string[] => []);
+  return !names.includes(manifestFile) && checkpointFiles(names).length > 0;
+}
+
 /** Writes what a comparison found into a model's manifest, which is then another one, of another hash. */
-export async function recordComparison(
-  dir: string,
-  comparison: Comparison,
-  reference: Manifest,
-): Promise<Manifest> {
+export async function recordComparison(dir: string, comparison: Comparison): Promise<Manifest> {
   const path = join(dir, manifestFile);
   const { files, ...rest } = await readManifest(dir);
-  const manifest = { ...rest, verification: verificationOf(comparison, reference), files };
+  const manifest = { ...rest, verification: verificationOf(comparison), files };
   await writeFile(`${path}.new`, formatManifest(manifest), { flush: true });
   await rename(`${path}.new`, path);
   return manifest;
 }
 
-function verificationOf(
-  { verdict, answers, perplexity_ratio }: Comparison,
-  reference: Manifest,
-): Verification {
+function verificationOf({ verdict, against, answers, perplexity_ratio }: Comparison): Verification {
   const rounded = (value: number) => Number(value.toPrecision(4));
   return {
     verdict,
-    against: quantizationName(reference.quantization),
+    against,
     greedy_agreement: rounded(answers.greedy_agreement),
     kl_divergence: rounded(answers.kl_divergence),
     perplexity_ratio: perplexity_ratio === null ? null : rounded(perplexity_ratio),

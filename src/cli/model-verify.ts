@@ -4,7 +4,7 @@ import type { Trust } from '../ipc/messages.ts';
 import { publicKeysOf } from '../lib/ed25519.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Comparison } from '../oracle/compare.ts';
-import { type Verified, verifyModel } from '../supply/verify.ts';
+import { isVouchedFor, type Verified, verifyModel } from '../supply/verify.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { verifyAgainst } from './model-compare.ts';
@@ -19,10 +19,12 @@ with a key; what was pulled and is not built yet is compared with what was pulle
 
 With --against it also compares what a quantized model says with a more exact build of the same checkpoint:
 how often both choose the same token, how far their distributions are apart (KL divergence), and how well
-both predict a fixed text (perplexity). The verdict goes into the manifest, and into a device's info.
+both predict a fixed text (perplexity). The verdict goes into the manifest, and into a device's info. Either may be
+in the layout of transformers.js or onnxruntime-genai: of several graphs the one for this board is compared, or the
+one that was taken over, and as a reference the most exact one; so a directory can be compared with itself.
 
   --key <file>     whose signature it must have (default: model.public_key_file)
-  --against <dir>  the checkpoint, of which a float32 build is made for the comparison, or a model
+  --against <dir>  the checkpoint, of which a float32 build is made for the comparison, or a model of any layout
   --no-record      leaves the manifest as it is
   --threads <n>    to compare with (default: the engine chooses)
   --json           prints the finding as JSON
@@ -44,11 +46,15 @@ export async function modelVerify(args: string[]): Promise<void> {
   const steps = new Steps();
   try {
     const dir = store.find(model);
-    const verified = await verifyModel(dir, trust, (done, total) => steps.report('checking', done, total));
+    const { against } = values;
+    const verified =
+      against === undefined || (await isVouchedFor(dir))
+        ? await verifyModel(dir, trust, (done, total) => steps.report('checking', done, total))
+        : null;
     const comparison =
-      values.against === undefined
+      against === undefined
         ? null
-        : await verifyAgainst(dir, values.against, {
+        : await verifyAgainst(dir, against, {
             threads: Number(values.threads),
             record: !values['no-record'],
             onStep: (label, done, total) => steps.report(label, done, total),
@@ -56,7 +62,10 @@ export async function modelVerify(args: string[]): Promise<void> {
     steps.end();
     if (values.json) console.log(JSON.stringify({ ...verified, comparison }, null, 2));
     else
-      for (const line of [lineOf(verified), ...(comparison === null ? [] : linesOf(comparison))])
+      for (const line of [
+        verified === null ? `${dir}:` : lineOf(verified),
+        ...(comparison === null ? [] : linesOf(comparison)),
+      ])
         console.log(line);
   } catch (error) {
     steps.end();

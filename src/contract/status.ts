@@ -80,6 +80,8 @@ export interface ComputeInfo {
   chosen_by: string;
   /** Of quantized matrices: 4 rounds activations to int8, 0 keeps float32; null where there are none. */
   accuracy_level: number | null;
+  /** Who said so: the graph, or a short measurement at load, which graphs of others do not get. */
+  accuracy_level_chosen_by: string;
   /** Prompts that are answered at a time. */
   rows: number;
   /** Who said so: the configuration, a measurement at load, the backend, the memory, or a rounding that differs. */

@@ -46,7 +46,7 @@ export async function openEngine(
     bench = await measurePace(first!);
   } catch (thrown) {
     await opened.dispose();
-    throw thrown;
+    throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
   }
   const store = await openStore(opened, runtime, options, directory);
   const rows = new Rows([first!, ...others], store);
@@ -94,7 +94,7 @@ async function open(
       ...(directory.foreign && { foreign: directory.foreign }),
     });
   } catch (thrown) {
-    throw unusable(directory, messageOf(thrown));
+    throw unusable(directory, thrown);
   }
 }
 
@@ -130,13 +130,11 @@ async function checkFirstRun(sequence: Sequence, directory: ModelDirectory): Pro
   if (sequence.vocabularySize !== vocabulary_size) {
     throw unusable(
       directory,
-      `it has ${sequence.vocabularySize} logits and the manifest says ${vocabulary_size}`,
+      new Error(`it has ${sequence.vocabularySize} logits and the manifest says ${vocabulary_size}`),
     );
   }
-  const logits = await sequence.forward([0]).catch((thrown: unknown) => {
-    throw unusable(directory, messageOf(thrown));
-  });
-  if (!logits.every(Number.isFinite)) throw unusable(directory, 'its logits are not finite');
+  const logits = await sequence.forward([0]);
+  if (!logits.every(Number.isFinite)) throw unusable(directory, new Error('its logits are not finite'));
   sequence.reset();
 }
 
@@ -154,6 +152,7 @@ function describeRuntime(
     spin_us: compute.spinUs,
     chosen_by: chosenBy,
     accuracy_level: compute.accuracyLevel ?? quantization.accuracy_level,
+    accuracy_level_chosen_by: compute.accuracyLevel === null ? 'graph' : 'probe',
     rows: rows.length,
     rows_chosen_by: rowsChosenBy,
     rows_gain: rowsGain,
@@ -183,6 +182,16 @@ function describe(
   };
 }
 
-function unusable({ graphPath }: ModelDirectory, reason: string): SlmdError<ModelErrorCode> {
+/** What ONNX Runtime says of an operator, or of a type of one, that its CPU kernels do not have. */
+const noKernel = /Could not find an implementation|is not a registered function\/op/;
+
+/** Whatever goes wrong while a model is loaded, first runs included, is a reason not to serve it. */
+function unusable({ graphPath }: ModelDirectory, thrown: unknown): SlmdError<ModelErrorCode> {
+  const reason = messageOf(thrown);
+  if (noKernel.test(reason))
+    return new SlmdError(
+      'model_unsupported',
+      `slmd cannot run ${graphPath}: it has an operator, or one of a type, that no CPU computes here: ${reason}`,
+    );
   return new SlmdError('model_invalid', `${graphPath} cannot be used: ${reason}`);
 }

@@ -17,6 +17,7 @@ const schema = z.discriminatedUnion('type', [
         spin_us: z.int(),
         chosen_by: z.string(),
         accuracy_level: z.int().nullable(),
+        accuracy_level_chosen_by: z.string(),
         rows: z.int().positive(),
         rows_chosen_by: z.string(),
         rows_gain: z.number().nullable(),

@@ -41,10 +41,15 @@ export interface ModelDirectory {
  * may have no manifest yet: then it gets one here, by what its files are now.
  *
  * @param trust whose signature the manifest must have; null where nobody's is asked for
+ * @param exact of several graphs of others the most exact one, whichever was taken over
  * @throws {SlmdError<ModelErrorCode>} naming the file
  */
-export async function readModelDirectory(dir: string, trust: Trust | null = null): Promise<ModelDirectory> {
-  const { manifest, sha256, foreign } = await identify(dir, trust);
+export async function readModelDirectory(
+  dir: string,
+  trust: Trust | null = null,
+  exact = false,
+): Promise<ModelDirectory> {
+  const { manifest, sha256, foreign } = await identify(dir, trust, exact);
   const root = join(dir, rootOf(manifest));
   const names = new Set(Object.keys(manifest.files).map((path) => join(dir, path)));
   const config = await readConfig(root, names);
@@ -62,9 +67,10 @@ export async function readModelDirectory(dir: string, trust: Trust | null = null
 
 type Identified = Pick<ModelDirectory, 'manifest' | 'sha256' | 'foreign'>;
 
-async function identify(dir: string, trust: Trust | null): Promise<Identified> {
+async function identify(dir: string, trust: Trust | null, exact: boolean): Promise<Identified> {
   const has = await stat(join(dir, manifestFile)).catch(() => null);
-  const derived = has === null ? await manifestOf(dir) : null;
+  const isOthers = has === null || (exact && (await readManifest(dir, trust)).manifest.layout === 'onnx');
+  const derived = isOthers ? await manifestOf(dir, { exact }) : null;
   if (derived !== null) {
     if (trust?.required) throw unsigned(dir);
     const { manifest, model } = derived;

@@ -12,7 +12,7 @@ import type { GenaiModel } from './genai-config.ts';
 import { graphFacts } from './graph-facts.ts';
 import { filesMax, onnxVariants, type SizedPath } from './layout.ts';
 import { type Manifest, modelIdPattern } from './manifest.ts';
-import { chooseVariant, type VariantBoard } from './variant.ts';
+import { chooseVariant, mostExact, type VariantBoard } from './variant.ts';
 import { invalid, rootOf, unreadable } from './verified-manifest.ts';
 
 /** Everything of a manifest but the hashes. */
@@ -37,6 +37,8 @@ export interface ForeignModel {
 export interface ForeignWish {
   /** A variant by its name; without it the best for the board. */
   variant?: string | undefined;
+  /** The one that was rounded least, to compare others with. */
+  exact?: boolean;
   board?: VariantBoard;
 }
 
@@ -58,10 +60,11 @@ export async function describeForeign(dir: string, wish: ForeignWish = {}): Prom
     const there = variants.map(({ name }) => name).join(', ');
     throw new SlmdError('model_missing', `${dir} has no graph ${wish.variant}; there are: ${there}`);
   }
-  const { variant, reason } =
-    named === undefined
-      ? chooseVariant(variants, wish.board ?? thisBoard())
-      : { variant: named, reason: 'as asked for' };
+  const { variant, reason } = named
+    ? { variant: named, reason: 'as asked for' }
+    : wish.exact
+      ? mostExact(variants)
+      : chooseVariant(variants, wish.board ?? thisBoard());
   return describeOnnx(
     dir,
     names,

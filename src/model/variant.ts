@@ -64,6 +64,14 @@ export function chooseVariant(variants: readonly OnnxVariant[], board: VariantBo
   return { variant, reason: [merit, ...passed].join('; ') };
 }
 
+/** For comparisons: whatever the board, the one that was rounded least. */
+export function mostExact(variants: readonly OnnxVariant[]): VariantChoice {
+  const exact = ['fp32', 'fp16'].flatMap((name) => variants.filter((variant) => variant.name === name));
+  const variant = exact[0] ?? variants.at(-1);
+  if (variant === undefined) throw new Error('there is nothing to choose from');
+  return { variant, reason: 'the most exact' };
+}
+
 function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`;
 }

@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, readModelDirectory } from '../model/directory.ts';
+import { quantizationName } from '../model/manifest.ts';
 import { encodeConversation } from '../model/prompt.ts';
 import type { Decoder } from '../onnx/decoder.ts';
 import { openRuntime } from '../onnx/runtime.ts';
@@ -9,6 +11,8 @@ import { perplexityRatio, type Verdict, verdictOf } from './verdict.ts';
 
 export interface Comparison {
   verdict: Verdict;
+  /** The quantisation of the reference. */
+  against: string;
   /** Over the answers that the reference gives. */
   answers: Distance;
   /** Over a text that is given. */
@@ -37,7 +41,7 @@ interface Pair {
  * one at a time as in decoding, and at each position their distributions are compared. The tokens are
  * the reference's own answers to fixed prompts, which is what the model is for, and a fixed text.
  *
- * Both models are loaded at once.
+ * Both models are loaded at once. Of a reference with several graphs it is the most exact one.
  *
  * @throws {SlmdError} where a model cannot be used, and `models_differ` where they are not of one checkpoint
  */
@@ -48,14 +52,15 @@ export async function compareModels(
 ): Promise<Comparison> {
   const [testedModel, referenceModel] = [
     await readModelDirectory(testedDir),
-    await readModelDirectory(referenceDir),
+    await readModelDirectory(referenceDir, null, true),
   ];
   requireSame(testedModel, referenceModel);
   const reference = await open(referenceModel, options.threads);
   try {
     const tested = await open(testedModel, options.threads);
     try {
-      return await compare(testedModel, { reference, tested }, options);
+      const compared = await compare(testedModel, { reference, tested }, options);
+      return { ...compared, against: quantizationName(referenceModel.manifest.quantization) };
     } finally {
       await tested.dispose();
     }
@@ -68,7 +73,7 @@ async function compare(
   model: ModelDirectory,
   pair: Pair,
   { onProgress }: CompareOptions,
-): Promise<Comparison> {
+): Promise<Omit<Comparison, 'against'>> {
   const [distance, prediction] = [new DistanceMeter(), new PredictionMeter()];
   const total = prompts.length + prose.length;
   let done = 0;
@@ -140,7 +145,14 @@ async function open({ graphPath, manifest, foreign }: ModelDirectory, threads: n
   }
 }
 
-function requireSame({ manifest: a }: ModelDirectory, { manifest: b }: ModelDirectory): void {
-  const same = a.parameters === b.parameters && JSON.stringify(a.geometry) === JSON.stringify(b.geometry);
+/** How many weights a graph of others has does not tell: it may hold a table twice, or constants of its own. */
+function requireSame(tested: ModelDirectory, reference: ModelDirectory): void {
+  const [a, b] = [tested.manifest, reference.manifest];
+  const areOwn = tested.foreign === undefined && reference.foreign === undefined;
+  const [text = ''] = prose;
+  const same =
+    (!areOwn || a.parameters === b.parameters) &&
+    isDeepStrictEqual(a.geometry, b.geometry) &&
+    isDeepStrictEqual(tested.tokenizer.encodeBare(text), reference.tokenizer.encodeBare(text));
   if (!same) throw new SlmdError('models_differ', `${a.id} and ${b.id} are not builds of one checkpoint`);
 }

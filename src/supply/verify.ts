@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
+import { manifestFile } from '../model/manifest.ts';
 import type { SignatureState } from '../model/signature.ts';
 import { checkFiles, readManifest } from '../model/verified-manifest.ts';
 import { SupplyError } from './errors.ts';
@@ -15,6 +16,11 @@ export interface Verified {
   files: number;
   bytes: number;
   signature: SignatureState | null;
+}
+
+/** Whether anything says what the files of a model are to be: what others laid out may lie there as it came. */
+export async function isVouchedFor(dir: string): Promise<boolean> {
+  return existsSync(join(dir, manifestFile)) || (await readSource(dir)) !== null;
 }
 
 /**

@@ -39,6 +39,7 @@ onEachBroker('a device says what it is', (kind) => {
       spin_us: 0,
       chosen_by: 'setting',
       accuracy_level: 4,
+      accuracy_level_chosen_by: 'graph',
       rows: 1,
       rows_chosen_by: 'setting',
       rows_gain: null,

@@ -6,6 +6,8 @@ import { openEngine } from '../../src/engine/engine.ts';
 import { manifestOf, writeManifest } from '../../src/model/adopt.ts';
 import { describeForeign } from '../../src/model/foreign.ts';
 import { manifestFile } from '../../src/model/manifest.ts';
+import { elementTypes, type GraphBuilder } from '../../src/onnx/graph.ts';
+import type { ForeignForm } from '../support/foreign-graph.ts';
 import { nest, writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { engineOptions, request } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -157,6 +159,65 @@ test('what cannot be run is refused by name before a weight is read', async (t) 
   );
 });
 
+const halves: Record<string, Partial<ForeignForm>> = {
+  'a float16 cache and logits': { cacheType: 'float16', logitsType: 'float16' },
+  'a float16 cache, and logits that a Cast makes float32 of': {
+    cacheType: 'float16',
+    through: (graph, logits) => cast(graph, cast(graph, logits, elementTypes.float16), elementTypes.float32),
+  },
+};
+
+for (const [name, form] of Object.entries(halves))
+  test(`a graph with ${name} is answered with on either backend`, async (t) => {
+    const dir = join(temporaryDir(t), 'tiny');
+    await writeTransformersJsModel(dir, { build, form });
+    for (const backend of ['native', 'node'] as const) {
+      const engine = await openEngine(dir, { ...engineOptions, backend });
+      assert.equal((await engine.generate(request(prompts[0]!))).text, own.texts[0]);
+      await engine.close();
+    }
+  });
+
+test('grouped attention of float32 over a float16 cache is answered with natively, and else refused at load', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  const form = { attention: 'grouped', positions: false, cacheType: 'float16', mixed: true } as const;
+  await writeTransformersJsModel(dir, { build, form });
+  assert.equal((await answers(dir)).texts[0], own.texts[0]);
+  await assert.rejects(openEngine(dir, { ...engineOptions, backend: 'node' }), {
+    code: 'model_invalid',
+    message: /onnx\/model\.onnx.*GroupQueryAttention/,
+  });
+});
+
+test('a graph with an operator that no CPU computes is refused at load by the operator, on either backend', async (t) => {
+  const bfloat16 = 16;
+  const through: ForeignForm['through'] = (graph, logits) => {
+    const brain = cast(graph, logits, bfloat16);
+    return cast(graph, graph.node('Add', [brain, brain], `${logits}.twice`), elementTypes.float32);
+  };
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { build, form: { through } });
+  for (const backend of ['native', 'node'] as const)
+    await assert.rejects(openEngine(dir, { ...engineOptions, backend }), {
+      code: 'model_unsupported',
+      message: /onnx\/model\.onnx.*\bAdd\b/,
+    });
+});
+
+test('a graph that runs for one token and fails for several is refused at load, not at the first prompt', async (t) => {
+  const through: ForeignForm['through'] = (graph, logits) => {
+    const one = graph.constant(`${logits}.one`, 'int64', [3], BigInt64Array.of(1n, 1n, 260n));
+    return graph.node('Reshape', [logits, one], `${logits}.flat`);
+  };
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { build, form: { through } });
+  for (const backend of ['native', 'node'] as const)
+    await assert.rejects(openEngine(dir, { ...engineOptions, backend }), {
+      code: 'model_invalid',
+      message: /Reshape/,
+    });
+});
+
 test('a configuration or a file that is missing or wrong is named', async (t) => {
   const dir = join(temporaryDir(t), 'tiny');
   await writeTransformersJsModel(dir, { build });
@@ -180,3 +241,9 @@ test('a configuration or a file that is missing or wrong is named', async (t) =>
   await spoil('tokenizer.json', null, 'model_missing');
   assert.equal(existsSync(join(dir, manifestFile)), false);
 });
+
+let casts = 0;
+
+function cast(graph: GraphBuilder, value: string, to: number): string {
+  return graph.node('Cast', [value], `${value}.as.${to}.${casts++}`, { attributes: { to } });
+}

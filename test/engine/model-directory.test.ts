@@ -69,6 +69,7 @@ test('a good model is described by its manifest and bounded by the options', asy
     spin_us: 0,
     chosen_by: 'setting',
     accuracy_level: null,
+    accuracy_level_chosen_by: 'graph',
     rows: 1,
     rows_chosen_by: 'setting',
     rows_gain: null,

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { openEngine } from '../../src/engine/engine.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
-import { compareModels } from '../../src/oracle/compare.ts';
+import { type Comparison, compareModels } from '../../src/oracle/compare.ts';
 import { startCommand } from '../support/command.ts';
+import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
+import { engineOptions } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -70,6 +73,73 @@ test('slmd model verify --no-record leaves the manifest as it is, and a signed o
   assert.equal(signed.code, 1);
   assert.equal(readFileSync(join(dir, 'slmd-model.json'), 'utf8'), before);
 });
+
+const foreign = {
+  'transformers.js': writeTransformersJsModel,
+  'onnxruntime-genai': writeGenaiModel,
+} as const;
+
+for (const [layout, write] of Object.entries(foreign))
+  test(`slmd model verify --against compares a model in the layout of ${layout} with its checkpoint, and takes it over`, async (t) => {
+    const dir = join(temporaryDir(t), 'model');
+    await write(dir, { build: { quantization: 'int8' } });
+    const { code, stdout, stderr } = await verify(dir, '--against', tinyCheckpoint(t), '--json');
+    assert.equal(code, 0, stderr);
+    const { comparison } = JSON.parse(stdout) as { comparison: Comparison };
+    // The same weights in the same operators say what the product's own build of them says.
+    const own = await tinyModelDir({ build: { quantization: 'int8' } });
+    const expected = await compareModels(
+      own,
+      await tinyModelDir({ build: { quantization: 'float32' } }),
+      options,
+    );
+    assert.equal(comparison.answers.positions, expected.answers.positions);
+    assert.ok(
+      Math.abs(comparison.answers.greedy_agreement - expected.answers.greedy_agreement) < 0.05,
+      `${comparison.answers.greedy_agreement}, ${expected.answers.greedy_agreement}`,
+    );
+    const { verification, layout: kept } = manifestOf(dir);
+    assert.deepEqual(
+      [verification?.verdict, verification?.against, kept],
+      [comparison.verdict, 'float32', layout === 'transformers.js' ? 'onnx' : 'genai'],
+    );
+    const engine = await openEngine(dir, engineOptions);
+    assert.equal(engine.info.model.verification?.verdict, comparison.verdict);
+    await engine.close();
+    assert.equal((await verify(dir)).code, 0);
+  });
+
+test('of a directory with several graphs the one for the board is compared with the most exact one, before and after it is taken over', async (t) => {
+  const dir = join(temporaryDir(t), 'model');
+  await writeTransformersJsModel(dir, { build: { quantization: 'int8' }, suffix: '_int8' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'float32' } });
+  const found = async (...more: string[]) => {
+    const { code, stdout, stderr } = await verify(dir, '--against', dir, '--json', ...more);
+    assert.equal(code, 0, stderr);
+    return (JSON.parse(stdout) as { comparison: Comparison }).comparison;
+  };
+  const before = await found('--no-record');
+  assert.equal(existsSync(join(dir, 'slmd-model.json')), false);
+  assert.deepEqual(await found(), before);
+  assert.equal(manifestOf(dir).graph, 'onnx/model_int8.onnx');
+  assert.deepEqual(await found('--no-record'), before);
+  assert.equal(before.against, 'float32');
+  assert.ok(before.answers.kl_divergence > 0);
+});
+
+test('models with other tokens, or without anything that vouches for them, are not verified', async (t) => {
+  const [dir, other] = [join(temporaryDir(t), 'model'), join(temporaryDir(t), 'other')];
+  for (const each of [dir, other]) await writeGenaiModel(each);
+  const path = join(other, 'tokenizer.json');
+  const tokenizer = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...tokenizer, normalizer: { type: 'Lowercase' } }));
+  await assert.rejects(compareModels(dir, other, options), { code: 'models_differ' });
+  assert.equal((await verify(dir)).code, 1);
+});
+
+function verify(dir: string, ...more: string[]) {
+  return startCommand(['model', 'verify', dir, ...more]).ran;
+}
 
 test('slmd model build --quantization auto takes the fastest layout that is good, and says what each loses', async (t) => {
   const out = join(temporaryDir(t), 'model');

@@ -120,6 +120,7 @@ function ready({ threads, rows }: EngineOptions, how: string): FromEngine {
     spin_us: 0,
     chosen_by: 'setting',
     accuracy_level: 4,
+    accuracy_level_chosen_by: 'graph',
     rows: rows === 'auto' ? 1 : rows,
     rows_chosen_by: 'setting',
     rows_gain: null,

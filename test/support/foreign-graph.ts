@@ -21,6 +21,10 @@ export interface ForeignForm {
   /** An input says for how many positions there are logits. */
   logitsKept: boolean;
   logitsType: 'float32' | 'float16';
+  /** Grouped attention computes with floats of another size than its cache has. */
+  mixed: boolean;
+  /** What the logits go through on their way out; for graphs that cannot be run. */
+  through: (graph: GraphBuilder, logits: string) => string;
   /** Names of what is not called as usual. */
   names: Record<string, string>;
   /** Where its weights are: each time the next of these files. */
@@ -35,6 +39,8 @@ export const usualForm: ForeignForm = {
   combined: false,
   logitsKept: false,
   logitsType: 'float32',
+  mixed: false,
+  through: (_, logits) => logits,
   names: {},
   locations: ['model.onnx_data'],
 };
@@ -92,9 +98,9 @@ export class ForeignGraph extends GraphBuilder {
     options: NodeOptions = {},
   ): void {
     const [output = ''] = outputs;
-    const { attention, cacheType, positions } = this.#form;
+    const { attention, cacheType, positions, mixed } = this.#form;
     if (operator === 'GroupQueryAttention' && attention === 'plain') this.#attend(inputs, outputs, options);
-    else if (operator === 'GroupQueryAttention' && cacheType === 'float16')
+    else if (operator === 'GroupQueryAttention' && cacheType === 'float16' && !mixed)
       this.#attendInHalf(inputs, outputs, options);
     else if (output === 'positions' && positions)
       super.nodeWithOutputs('Identity', ['position_ids'], outputs);
@@ -204,9 +210,9 @@ export class ForeignGraph extends GraphBuilder {
   }
 
   #logits(operator: string, inputs: readonly string[], options: NodeOptions): void {
-    const { logitsKept, logitsType } = this.#form;
+    const { logitsKept, logitsType, through } = this.#form;
     super.nodeWithOutputs(operator, inputs, ['logits.all'], options);
-    let made = 'logits.all';
+    let made = through(this, 'logits.all');
     if (logitsKept) {
       const ints = (name: string, value: bigint) =>
         this.constant(`logits.${name}`, 'int64', [1], BigInt64Array.of(value));
