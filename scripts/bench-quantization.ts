@@ -15,6 +15,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../src/builder/build-model.ts';
+import { defaultTexts } from '../src/builder/default-texts.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
 import { readModelDirectory } from '../src/model/directory.ts';
 import { encodeConversation } from '../src/model/prompt.ts';
@@ -34,13 +35,14 @@ try {
     idsFile === undefined ? await questions(float32) : idsOf(JSON.parse(readFileSync(idsFile, 'utf8')));
   const reference = await read(float32, texts);
   console.log(`${checkpoint}: ${texts.length} texts, ${reference.losses.length} tokens`);
-  console.log('quantization          scales          MB      loss       KL  same token');
+  console.log('quantization          scales            MB      loss       KL  same token');
   row('float32', '', float32, reference, reference);
   for (const options of quantizations()) {
     const dir = join(work, 'quantized');
     await buildModel(checkpoint, dir, { ...options, force: true });
     const name = `${options.quantization} b${options.blockSize}`;
-    row(name, options.scales!, dir, await read(dir, texts), reference);
+    const how = options.calibration === undefined ? options.scales! : 'calibrated';
+    row(name, how, dir, await read(dir, texts), reference);
   }
 } finally {
   rmSync(work, { recursive: true });
@@ -50,6 +52,7 @@ function* quantizations(): Generator<BuildOptions> {
   for (const quantization of ['int4', 'int8'] as const) {
     for (const blockSize of [32, 64, 128] as const) {
       for (const scales of ['nearest', 'search'] as const) yield { quantization, blockSize, scales };
+      yield { quantization, blockSize, calibration: { texts: defaultTexts } };
     }
   }
 }
@@ -142,7 +145,7 @@ function row(name: string, scales: string, dir: string, reading: Reading, refere
   const same = mean(reading.best.map((id, i) => (id === reference.best[i] ? 100 : 0)));
   const cells = [(bytes / 1e6).toFixed(2), mean(reading.losses).toFixed(4), mean(divergences).toFixed(5)];
   console.log(
-    `${name.padEnd(21)} ${scales.padEnd(8)} ${cells.map((cell) => cell.padStart(9)).join('')} ${same.toFixed(2).padStart(10)} %`,
+    `${name.padEnd(21)} ${scales.padEnd(10)} ${cells.map((cell) => cell.padStart(9)).join('')} ${same.toFixed(2).padStart(10)} %`,
   );
 }
 

@@ -4,9 +4,11 @@ import { formatManifest, type Manifest, manifestFile } from '../model/manifest.t
 import { ExternalDataWriter } from '../onnx/external-data.ts';
 import { GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
+import { inputMoments } from './calibrate.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
+import type { InputMoments } from './input-moments.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
 import { checkTokenizer, copySideFiles, identify, readEosTokenIds } from './side-files.ts';
@@ -46,7 +48,13 @@ export async function buildModel(
     const { parameters, bytes } = await checkTensors(checkpoint, architecture, plan);
     progress.bytesTotal = bytes;
     return await intoDirectory(outDir, options.force ?? false, async (dir) => {
-      const files: Files = await writeGraph(dir, checkpoint, architecture, plan);
+      const { calibration, signal } = options;
+      const source = { checkpointDir, architecture, options: plan, workDir: join(dir, 'calibration') };
+      const moments =
+        calibration !== undefined && plan.calibrated
+          ? await inputMoments(source, calibration, signal)
+          : new Map<string, InputMoments>();
+      const files: Files = await writeGraph(dir, checkpoint, architecture, plan, moments);
       Object.assign(files, await copySideFiles(checkpointDir, dir));
       const manifest = describe(architecture, plan, { parameters, eos_token_ids, files });
       await writeFile(join(dir, manifestFile), formatManifest(manifest), { flush: true });
@@ -62,11 +70,12 @@ async function writeGraph(
   checkpoint: Checkpoint,
   architecture: Architecture,
   plan: BuildPlan,
+  moments: ReadonlyMap<string, InputMoments>,
 ): Promise<Files> {
   const graph = new GraphBuilder('decoder');
   const data = await ExternalDataWriter.create(join(dir, 'model.onnx.data'));
   try {
-    await buildDecoder(graph, new StreamedWeights(checkpoint, data), architecture, plan);
+    await buildDecoder(graph, new StreamedWeights(checkpoint, data, moments), architecture, plan);
     const model = graph.encode();
     await writeFile(join(dir, 'model.onnx'), model, { flush: true });
     return { 'model.onnx': identify(model), 'model.onnx.data': await data.finish() };
@@ -80,7 +89,7 @@ function describe(
   plan: BuildPlan,
   facts: Pick<Manifest, 'parameters' | 'eos_token_ids' | 'files'>,
 ): Manifest {
-  const { format, int8Layers, headFormat, accuracyLevel } = plan;
+  const { format, int8Layers, headFormat, accuracyLevel, calibrated } = plan;
   const bits = format === 'float32' ? 32 : format.bits;
   return {
     format: 1,
@@ -92,6 +101,7 @@ function describe(
       head_bits: headFormat === 'float32' ? 32 : headFormat.bits,
       block_size: format === 'float32' ? null : format.blockSize,
       accuracy_level: format === 'float32' ? null : accuracyLevel,
+      ...(calibrated ? { calibrated } : {}),
     },
     geometry: {
       layers: architecture.layers.length,

@@ -62,7 +62,7 @@ function embed({ graph, architecture }: Blocks, ids: string, embedding: StoredMa
 }
 
 /** Attention, then the MLP, each on the normed sum so far; what the MLP adds is left to the next norm. */
-async function decoderLayer(
+export async function decoderLayer(
   blocks: Blocks,
   layer: number,
   residual: Residual,

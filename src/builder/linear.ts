@@ -10,6 +10,8 @@ export interface Blocks {
   weights: WeightStore;
   architecture: Architecture;
   options: DecoderOptions;
+  /** Told of each matrix that is multiplied, and by which value of how many columns. */
+  onLinear?(matrix: string, input: string, columns: number): void;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface Blocks {
  * @param parts the maps' modules, each with a `weight` and, if `hasBias`, a `bias`
  */
 export async function linear(
-  { graph, weights, options }: Blocks,
+  { graph, weights, options, onLinear }: Blocks,
   layer: number,
   name: string,
   parts: readonly MatrixPart[],
@@ -28,6 +30,7 @@ export async function linear(
 ): Promise<string> {
   const matrixParts = parts.map((part) => ({ ...part, tensor: `${part.tensor}.weight` }));
   const matrix = await weights.matrix(name, matrixParts, columns, options.layerFormats[layer]!);
+  onLinear?.(name, input, columns);
   const bias = hasBias ? await joinedBias(weights, parts, matrix.rows) : undefined;
   return project(graph, input, matrix, `${name}.output`, options.accuracyLevel, bias);
 }

@@ -16,6 +16,8 @@ export interface BuildOptions {
   int8Layers?: readonly number[];
   /** How scales are found: `search` (default) for the smallest error, `nearest` for a quick build. */
   scales?: ScaleSearch;
+  /** Lets the checkpoint read texts first, to find out which errors of rounding can be made good by others. */
+  calibration?: Calibration;
   /** Bits of the head (and of an embedding tied to it) where they should differ from the layers'. */
   headBits?: 4 | 8;
   /** Of MatMulNBits: 4 (default) computes with activations rounded to int8, 0 in float32. */
@@ -31,6 +33,13 @@ export interface BuildOptions {
   signal?: AbortSignal;
 }
 
+export interface Calibration {
+  /** Each is read as a user's turn. At most `calibrationTokensMax` tokens of them count. */
+  texts: readonly string[];
+  /** Texts that layers have read, and how many such readings there are. */
+  onProgress?: (done: number, total: number) => void;
+}
+
 /** Bytes of the checkpoint: those read, and those there are. */
 export interface BuildProgress {
   bytesDone: number;
@@ -43,6 +52,8 @@ export interface BuildPlan extends DecoderOptions {
   format: WeightFormat;
   /** In order, each once; empty where all layers are alike. */
   int8Layers: readonly number[];
+  /** There are texts, and something to be quantized. */
+  calibrated: boolean;
 }
 
 /**
@@ -80,6 +91,7 @@ export function planBuild(
     id,
     format: format(bits),
     int8Layers,
+    calibrated: options.calibration !== undefined && quantization !== 'float32',
     layerFormats: architecture.layers.map((_, layer) => format(int8Layers.includes(layer) ? 8 : bits)),
     headFormat: format(headBits),
     embeddingFormat: format(embeddingBits),

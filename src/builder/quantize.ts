@@ -1,3 +1,6 @@
+import type { Feedback } from './feedback.ts';
+import { momentColumns } from './input-moments.ts';
+
 export type QuantizedBits = 4 | 8;
 
 /** How a quantized matrix is laid out, for MatMulNBits and GatherBlockQuantized alike. */
@@ -31,6 +34,7 @@ export function rowBytes(columns: number, format: BlockFormat): number {
  * @param weights [rows, columns]
  * @param data [rows, blocks, block size × bits / 8]; at 4 bits the even column is the low nibble
  * @param scales [rows, blocks]
+ * @param feedback makes the errors of columns good in those after them; `weights` are changed on the way
  */
 export function quantizeRows(
   weights: Float32Array,
@@ -38,6 +42,7 @@ export function quantizeRows(
   format: BlockFormat,
   data: Uint8Array,
   scales: Float32Array,
+  feedback: Feedback | null = null,
 ): void {
   const blocks = blocksPerRow(columns, format);
   const blockBytes = (format.blockSize * format.bits) / 8;
@@ -51,6 +56,10 @@ export function quantizeRows(
       const size = Math.min(format.blockSize, end - begin);
       const scale = scaleOf(weights, begin, size, 2 ** (format.bits - 1));
       scales[block] = scale;
+      if (feedback !== null) {
+        const column = i * format.blockSize;
+        spreadErrors(weights, { begin, size, end, column }, scale, 2 ** (format.bits - 1), feedback);
+      }
       pack(weights, begin, size, scale, data, block * blockBytes, blockBytes);
     }
   }
@@ -117,6 +126,34 @@ function level(value: number, levels: number): number {
   const stored = (value + levels + 0.5) | 0;
   if (stored < 0) return -levels;
   return stored > 2 * levels - 1 ? levels - 1 : stored - levels;
+}
+
+/** A block's weights, and the end of its row; `column` is the place of its first weight in the row. */
+interface Place {
+  begin: number;
+  size: number;
+  end: number;
+  column: number;
+}
+
+/** Rounds a block in mind, column by column, and lets the later columns of its group make each error good. */
+function spreadErrors(
+  weights: Float32Array,
+  { begin, size, end, column }: Place,
+  scale: number,
+  levels: number,
+  feedback: Feedback,
+): void {
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  const first = column % momentColumns;
+  const groupBegin = begin - first;
+  const count = Math.min(momentColumns, end - groupBegin);
+  for (let i = 0; i < size; i++) {
+    const weight = weights[begin + i]!;
+    const error = weight - level(weight * inverse, levels) * scale;
+    const shares = (column + i) * momentColumns;
+    for (let k = first + i + 1; k < count; k++) weights[groupBegin + k]! -= error * feedback[shares + k]!;
+  }
 }
 
 function packNibbles(

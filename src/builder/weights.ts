@@ -1,6 +1,8 @@
 import type { ExternalDataWriter } from '../onnx/external-data.ts';
 import type { ExternalRange } from '../onnx/graph.ts';
 import type { Checkpoint } from './checkpoint.ts';
+import { type Feedback, feedbackOf } from './feedback.ts';
+import type { InputMoments } from './input-moments.ts';
 import { type BlockFormat, blocksPerRow, quantizeRows, rowBytes } from './quantize.ts';
 import { Scratch } from './scratch.ts';
 
@@ -44,13 +46,22 @@ export interface WeightStore {
 export class StreamedWeights implements WeightStore {
   readonly #checkpoint: Checkpoint;
   readonly #data: ExternalDataWriter;
+  readonly #moments: ReadonlyMap<string, InputMoments>;
   readonly #quantized = new Scratch();
   readonly #scales = new Scratch();
 
-  /** @param checkpoint whose tensors have been checked: see `survey.ts` */
-  constructor(checkpoint: Checkpoint, data: ExternalDataWriter) {
+  /**
+   * @param checkpoint whose tensors have been checked: see `survey.ts`
+   * @param moments of matrices' inputs, by their names, so that errors are made good; those without have none
+   */
+  constructor(
+    checkpoint: Checkpoint,
+    data: ExternalDataWriter,
+    moments: ReadonlyMap<string, InputMoments> = new Map(),
+  ) {
     this.#checkpoint = checkpoint;
     this.#data = data;
+    this.#moments = moments;
   }
 
   vector(tensor: string, length: number): Promise<Float32Array> {
@@ -70,7 +81,9 @@ export class StreamedWeights implements WeightStore {
       return { name, rows, columns, format, data: this.#data.end() };
     }
     const scales = this.#scales.floats(rows * blocksPerRow(columns, format));
-    await this.#quantize(this.#slabs(parts, columns), columns, format, scales);
+    const moments = this.#moments.get(name);
+    const feedback = moments === undefined ? null : feedbackOf(moments, columns);
+    await this.#quantize(this.#slabs(parts, columns), columns, format, scales, feedback);
     const data = this.#data.end();
     return { name, rows, columns, format, data, scales: await this.table(scales) };
   }
@@ -87,6 +100,7 @@ export class StreamedWeights implements WeightStore {
     columns: number,
     format: BlockFormat,
     scales: Float32Array,
+    feedback: Feedback | null,
   ): Promise<void> {
     const blocks = blocksPerRow(columns, format);
     let row = 0;
@@ -94,7 +108,7 @@ export class StreamedWeights implements WeightStore {
       const slabRows = slab.length / columns;
       const quantized = this.#quantized.bytes(slabRows * rowBytes(columns, format));
       const slabScales = scales.subarray(row * blocks, (row + slabRows) * blocks);
-      quantizeRows(slab, columns, format, quantized, slabScales);
+      quantizeRows(slab, columns, format, quantized, slabScales, feedback);
       await this.#data.write(quantized);
       row += slabRows;
     }

@@ -1,9 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
+import { defaultTexts } from '../builder/default-texts.ts';
+import type { Calibration } from '../builder/options.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildChosen, type Tried } from './model-choose.ts';
+import type { OnStep } from './model-compare.ts';
 import { Steps } from './progress.ts';
 
 export const buildUsage = `slmd model build <checkpoint> --out <dir> [options]
@@ -17,6 +21,8 @@ Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (den
   --block-size <n>       weights that share a scale: 32 (default), 64 or 128
   --int8-layers <list>   layers that get eight bits in an int4 model, such as 0,1,23
   --scales <how>         search (default) for the smallest error, or nearest, which is quicker
+  --calibrate <texts>    lets the checkpoint read texts first, so that errors of rounding make each other good:
+                         default, or a file of texts with an empty line between them
   --head-bits <n>        4 or 8, where the head should differ from the layers
   --accuracy-level <n>   4 (default) computes with int8 activations, 0 in float32
   --context-length <n>   tokens of prompt plus completion (default: what the model was trained for)
@@ -34,6 +40,7 @@ export async function modelBuild(args: string[]): Promise<void> {
       'block-size': { type: 'string' },
       'int8-layers': { type: 'string' },
       scales: { type: 'string' },
+      calibrate: { type: 'string' },
       'head-bits': { type: 'string' },
       'accuracy-level': { type: 'string' },
       'context-length': { type: 'string' },
@@ -52,10 +59,12 @@ export async function modelBuild(args: string[]): Promise<void> {
   // The builder leaves nothing half-made behind, if it is asked to stop and not shot.
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort(new CommandError(exitCodes.interrupted, 'interrupted')));
+  const onStep = (label: string, done: number, total: number) => steps.report(label, done, total);
   // What the values may be, the builder knows: it refuses others by name.
   const options = {
     ...given('int8Layers', values['int8-layers']?.split(',').map(Number)),
     ...given('scales', values.scales),
+    ...(values.calibrate !== undefined && { calibration: calibrationOf(values.calibrate, onStep) }),
     ...given('headBits', number(values['head-bits'])),
     ...given('accuracyLevel', number(values['accuracy-level'])),
     ...given('contextLength', number(values['context-length'])),
@@ -68,7 +77,6 @@ export async function modelBuild(args: string[]): Promise<void> {
     ...given('quantization', values.quantization),
     ...given('blockSize', number(values['block-size'])),
   } as BuildOptions;
-  const onStep = (label: string, done: number, total: number) => steps.report(label, done, total);
   const build = (from: string, to: string) =>
     buildModel(from, to, {
       ...options,
@@ -98,6 +106,17 @@ function triedLine({ layout: { quantization, blockSize }, comparison }: Tried): 
   const prose = perplexity_ratio === null ? '' : `, perplexity × ${perplexity_ratio.toFixed(3)}`;
   const same = `${(100 * answers.greedy_agreement).toFixed(2)} % of tokens the same`;
   return `${quantization} b${blockSize}: ${same}, KL ${answers.kl_divergence.toFixed(4)}${prose}: ${verdict}`;
+}
+
+function calibrationOf(texts: string, onStep: OnStep): Calibration {
+  const onProgress = (done: number, total: number) => onStep('calibrating', done, total);
+  if (texts === 'default') return { texts: defaultTexts, onProgress };
+  try {
+    const parts = readFileSync(texts, 'utf8').split(/\r?\n\s*\n/);
+    return { texts: parts.filter((part) => part.trim() !== ''), onProgress };
+  } catch {
+    throw new CommandError(exitCodes.failed, `${texts} cannot be read`);
+  }
 }
 
 function given(name: string, value: string | number | number[] | undefined): object {

@@ -52,17 +52,30 @@ export async function readModelDirectory(
   const { manifest, sha256, foreign } = await identify(dir, trust, exact);
   const root = join(dir, rootOf(manifest));
   const names = new Set(Object.keys(manifest.files).map((path) => join(dir, path)));
-  const config = await readConfig(root, names);
-  const tokenizer = await readTokenizer(join(root, 'tokenizer.json'), config);
+  const language = await readLanguage(root, (path) => names.has(path));
   return {
     manifest,
     sha256,
     graphPath: join(dir, manifest.graph ?? 'model.onnx'),
     foreign,
-    tokenizer,
-    template: await readTemplate(root, names, config, tokenizer),
-    stopIds: stopIds(manifest, tokenizer),
+    ...language,
+    stopIds: stopIds(manifest, language.tokenizer),
   };
+}
+
+/**
+ * How a directory's model is spoken to, by its files.
+ *
+ * @param has whether a file belongs to it
+ * @throws {SlmdError<ModelErrorCode>} naming the file
+ */
+export async function readLanguage(
+  root: string,
+  has: (path: string) => boolean,
+): Promise<Pick<ModelDirectory, 'tokenizer' | 'template'>> {
+  const config = await readConfig(root, has);
+  const tokenizer = await readTokenizer(join(root, 'tokenizer.json'), config);
+  return { tokenizer, template: await readTemplate(root, has, config, tokenizer) };
 }
 
 type Identified = Pick<ModelDirectory, 'manifest' | 'sha256' | 'foreign'>;
@@ -92,9 +105,9 @@ function unsigned(dir: string): SlmdError<ModelErrorCode> {
   );
 }
 
-async function readConfig(root: string, names: ReadonlySet<string>): Promise<Record<string, unknown>> {
+async function readConfig(root: string, has: (path: string) => boolean): Promise<Record<string, unknown>> {
   const path = join(root, 'tokenizer_config.json');
-  if (!names.has(path)) return {};
+  if (!has(path)) return {};
   return parseJson(await readText(path), path);
 }
 
@@ -109,12 +122,12 @@ async function readTokenizer(path: string, config: Record<string, unknown>): Pro
 
 async function readTemplate(
   root: string,
-  names: ReadonlySet<string>,
+  has: (path: string) => boolean,
   config: Record<string, unknown>,
   tokenizer: Tokenizer,
 ): Promise<ChatTemplate | undefined> {
   const ownPath = join(root, 'chat_template.jinja');
-  const own = names.has(ownPath);
+  const own = has(ownPath);
   const path = own ? ownPath : join(root, 'tokenizer_config.json');
   const source = own ? await readText(path) : templateOfConfig(config);
   if (source === undefined) return undefined;

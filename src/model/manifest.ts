@@ -52,6 +52,8 @@ export const manifestSchema = z.object({
     block_size: count.nullable(),
     /** Of MatMulNBits: 4 rounds activations to int8, 0 keeps float32. */
     accuracy_level: z.number().int().min(0).max(4).nullable(),
+    /** Its errors were spread by what the checkpoint made of texts; absent if not. */
+    calibrated: z.literal(true).optional(),
   }),
   geometry: z.object({
     layers: count,

@@ -3,7 +3,10 @@
 import { buildModel } from '../../src/builder/build-model.ts';
 import { residentPeakBytes } from './vm-high-water.ts';
 
-const [checkpoint, outDir, quantization] = process.argv.slice(2);
+const [checkpoint, outDir, quantization, calibrationText] = process.argv.slice(2);
 const before = residentPeakBytes();
-await buildModel(checkpoint!, outDir!, { quantization: quantization as 'int4' | 'float32' });
+await buildModel(checkpoint!, outDir!, {
+  quantization: quantization as 'int4' | 'float32',
+  ...(calibrationText !== undefined && { calibration: { texts: [calibrationText] } }),
+});
 console.log(residentPeakBytes() - before);

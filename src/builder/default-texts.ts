@@ -1,0 +1,35 @@
+/**
+ * What a checkpoint reads where nobody says what it is for: short texts of many kinds, none of which the oracle
+ * judges by. A text in the domain and the language of a specialised model finds more.
+ */
+export const defaultTexts: readonly string[] = [
+  `The ferry leaves the harbour at seven and returns at dusk. On clear days you can see the islands from the deck, and the captain points out the old lighthouse, which has stood empty since the automatic lamp was installed. Passengers bring sandwiches and thick coats, because even in June the wind is cold.`,
+  `Water boils at a lower temperature on a mountain, because the air presses less on its surface. That is why rice takes longer to cook in a hut at 3,000 metres than in the valley. A pressure cooker works the other way round: it keeps the steam in, so that the water becomes hotter than 100 degrees.`,
+  `Once there was a boy called Tom who had a red kite. One day the string broke and the kite flew over the trees. Tom was sad. A girl saw the kite in her garden and brought it back. They played together until it was dark.`,
+  `def mean(values):\n    total = 0\n    for value in values:\n        total += value\n    return total / len(values)\n\n# The caller makes sure that the list is not empty.\nprint(mean([2, 4, 9]))`,
+  `{"name": "pump-3", "state": "idle", "readings": [{"t": 1712, "bar": 2.4}, {"t": 1772, "bar": 2.5}], "alarm": null, "tags": ["north", "spare"]}`,
+  `Question: which of these is a prime number: 21, 27, 29 or 33? Answer: 29, because none of 2, 3 and 5 divides it, and the next prime, 7, is larger than its square root would need.`,
+  `Please open the window in the office, turn the heating down to 18 degrees, switch off the lamp in the hall, and tell me when the washing machine has finished. If it is raining, close the blinds on the west side.`,
+  `office: temperature 22.8 C, humidity 39 %, CO2 1180 ppm; cellar: leak 0, temperature 11.2 C; battery of the door sensor 9 %`,
+  `Sehr geehrte Frau Neumann, vielen Dank für Ihre Nachricht. Der Termin am Dienstag passt uns gut; bitte bringen Sie die Unterlagen mit. Mit freundlichen Grüßen, das Büro.`,
+  `The committee met on 4 March. It approved the minutes, heard a report on the bridge, and decided by five votes to two to repair the northern pier first. The treasurer noted that the budget leaves 12,400 for the rest of the year. The next meeting is on 1 April at half past six.`,
+  `Whether a tomato is a fruit depends on who is asked. A botanist says yes, since it grows from a flower and holds seeds; a cook says no, since nobody puts it into a pudding. In 1893 a court had to decide, because vegetables were taxed and fruits were not.`,
+  `1. Fill the bucket with warm water. 2. Add a spoon of soap. 3. Wash the bicycle from top to bottom. 4. Dry the chain with a cloth. 5. Put two drops of oil on every link, and wipe off what is too much.`,
+  `How do I get the smell of smoke out of a coat? Hang it outside for a day, brush it, and put a bowl of vinegar beside it overnight. If that does not help, take it to a cleaner and say what it smells of.`,
+  `SELECT room, avg(temperature) AS mean FROM readings WHERE at > now() - interval '1 day' GROUP BY room HAVING count(*) > 10 ORDER BY mean DESC;`,
+  `In the night the wind had turned. Anna heard the shutters before she was awake, and then the rain, and somewhere behind both of them the bell of the buoy that nobody had mended. "It will be over by noon," said her grandmother, who had not looked out of the window. She was right about the rain and wrong about everything else.`,
+  `Le train de huit heures est parti avec dix minutes de retard. Les voyageurs ont attendu sur le quai, sous la pluie, et le chef de gare leur a offert du café.`,
+  `Los dos hermanos abrieron una panadería en la calle mayor. El primer año vendieron poco; el segundo, la gente hacía cola desde las seis de la mañana.`,
+  `What is the difference between weather and climate? Weather is what happens today: rain, wind, a temperature. Climate is what one may expect over many years. A cold week says little about the climate, just as one throw says little about a die.`,
+  `Add 348 and 967: 8 and 7 are 15, so write 5 and carry 1; 4 and 6 and 1 are 11, so write 1 and carry 1; 3 and 9 and 1 are 13. The sum is 1,315. Half of it is 657.5, and a tenth is 131.5.`,
+  `<article id="a7"><h1>Opening hours</h1><p>Monday to Friday, 9:00&ndash;17:30.</p><ul><li><a href="/map">How to find us</a></li><li>Phone 0123 456</li></ul></article>`,
+  `User: my router blinks red and the phone is dead too. What now?\nAgent: first look whether the line is plugged in at the wall. If it is, pull the power, wait a minute, and plug it in again. Does the lamp turn green after about three minutes?\nUser: it does. Thanks!`,
+  `The heart has four chambers. Blood that comes back from the body enters the right atrium, goes through the right ventricle to the lungs, returns to the left atrium with oxygen, and is pumped by the left ventricle, whose wall is the thickest, into the aorta.`,
+  `for path in "$@"; do\n  if [ ! -f "$path" ]; then echo "$path is not a file" >&2; exit 1; fi\n  gzip --keep --best "$path" && sha256sum "$path.gz" >> sums.txt\ndone`,
+  `The law of 1848 gave every citizen of the canton the right to petition. In practice few used it: of the ninety petitions of the first decade, sixty came from the towns, and most of them concerned roads, bridges and the price of salt.`,
+  `Moonlight lies on the frozen lake,\nthe reeds stand stiff and thin;\nwho walks so late for whose warm sake,\nand will they let him in?`,
+  `Summary of the trial: 212 patients were given the drug and 209 a placebo. After twelve weeks the score had fallen by 4.1 points (95 % interval 3.2 to 5.0) and by 2.3 points. Nausea was more common with the drug, 11 % against 6 %. Nobody died.`,
+  `To whom it may concern: Ms Sato worked in our laboratory from May 2016 to August 2021. She planned and carried out her experiments on her own, kept exemplary records, and trained six students. We part with her with regret and wish her all the best.`,
+  `这座桥建于一九三二年,长四百米。每天早上有几千人骑自行车过桥去上班,晚上再骑回来。`,
+  `Dimensions: 420 x 297 x 88 mm. Weight: 3.4 kg. Supply: 100-240 V, 50/60 Hz, 65 W. Operating temperature: 0 to 40 °C. Ports: 2 x USB-C, 1 x RJ45, 1 x audio. Warranty: 24 months, batteries 6 months.`,
+];
