@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfiguration } from '../../src/cli/configuration.ts';
 import { connectRequester } from '../../src/cli/requester.ts';
-import { kvBytes, weightBytes } from '../../src/doctor/memory.ts';
+import { kvBytes, weightBytes } from '../../src/model/memory-need.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
 import type { Requester } from '../../src/mqtt/requester.ts';
 import { buildAll } from '../build.ts';

@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
 import type { Config } from '../config/schema.ts';
+import { boardMemoryBytes } from '../model/foreign.ts';
 import { activate } from '../supply/activate.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
 import { tryModel } from './model-trial.ts';
 
-export const activateUsage = `slmd model activate <model> [--variant v] | --shipped
+export const activateUsage = `slmd model activate <model> [--variant v] [--force] | --shipped
 
 Makes a model of the store the one that the daemon serves. It is tried first, in an engine of its own: it
 must load, compute finite logits and answer its smoke prompts (smoke.json, or any answer at all). A daemon
@@ -14,6 +15,7 @@ that runs changes between two prompts, and goes back by itself where it cannot l
 A model in the layout of transformers.js or onnxruntime-genai is taken over: slmd-model.json then holds the
 hash of each of its files.
 
+  --force          tries a model that clearly does not fit into the board's memory, too
   --variant <name> which of its graphs (q4, int8, …); by default the best for this board
   --shipped        the model that ships with slmd
 ${storeUsage}
@@ -31,6 +33,7 @@ export async function modelActivate(args: string[]): Promise<void> {
     ...storeOptions,
     shipped: { type: 'boolean', default: false },
     variant: { type: 'string' },
+    force: { type: 'boolean', default: false },
   } as const;
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
   if (values.shipped && positionals.length > 0)
@@ -44,6 +47,9 @@ export async function modelActivate(args: string[]): Promise<void> {
       await activate(store, model, {
         trust: config.model.trust,
         variant: values.variant,
+        memory: values.force
+          ? undefined
+          : { bytes: boardMemoryBytes(), contextTokens: config.engine.context_length_max },
         tryModel: (dir, prompts) => tryModel(config, dir, prompts),
       });
     }

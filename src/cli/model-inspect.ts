@@ -53,7 +53,9 @@ function describe(inspection: Inspection, next: string): string {
       'runs',
       refusal === null
         ? inspection.runnable
-          ? 'yes'
+          ? graph === null
+            ? 'yes'
+            : 'yes, one prompt at a time, and rounded as its graph says, whatever suits this board'
           : 'not as it is'
         : `no, ${refusal.code}: ${refusal.message}`,
     ],

@@ -6,6 +6,7 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
 import { describeForeign } from '../model/foreign.ts';
 import { type Manifest, manifestFile, manifestSchema } from '../model/manifest.ts';
+import { engineBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
 import { ModelChoice } from '../supply/model-choice.ts';
 import type { Board, BoardIdentity } from '../telemetry/board.ts';
 import { readBandwidth } from './bandwidth.ts';
@@ -14,7 +15,7 @@ import { brokerFindings } from './broker.ts';
 import { diskFinding } from './disk.ts';
 import { runEngine } from './engine.ts';
 import { type Finding, note, ok, problem } from './finding.ts';
-import { engineBytes, type ModelSize, memoryFinding, weightBytes } from './memory.ts';
+import { memoryFinding } from './memory.ts';
 import { processorFinding } from './processor.ts';
 import { speedFindings } from './speed.ts';
 import { clockSynchronised, memoryCgroup } from './system.ts';
@@ -72,7 +73,7 @@ async function* modelFindings(
     yield problem('model', `there is no model in ${dir}`, 'set model.dir (SLMD_MODEL_DIR), or leave it out');
     return;
   }
-  const size: ModelSize = { parameters: manifest.parameters, ...manifest.quantization, ...manifest.geometry };
+  const size = sizeOf(manifest);
   const contextTokens = Math.min(manifest.context_length, config.engine.context_length_max);
   const fit = memoryFinding(engineBytes(size, contextTokens), availableBytes);
   yield fit;

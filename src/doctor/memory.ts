@@ -1,45 +1,7 @@
 import { type Finding, ok, problem, warning } from './finding.ts';
 
-/** What a model's manifest says, as far as memory goes. */
-export interface ModelSize {
-  parameters: number;
-  /** Of the layers' weights: 4, 8 or 32. */
-  bits: number;
-  /** Weights that share a scale; null for float32. */
-  block_size: number | null;
-  layers: number;
-  kv_heads: number;
-  head_size: number;
-}
-
-/** A process with Node, ONNX Runtime and a tokenizer, before any weight. */
-const engineBaseBytes = 90e6;
 /** Less than this is left for everything else: the kernel starts to look for something to end. */
 const headroomBytes = 50e6;
-const float32Bytes = 4;
-
-/**
- * Bytes that one weight takes in memory once ONNX Runtime has packed it: its bits, and for each block a
- * float32 scale and a float32 sum. It is also what decoding one token reads of it.
- */
-export function packedBytesPerWeight({ bits, block_size }: Pick<ModelSize, 'bits' | 'block_size'>): number {
-  return bits / 8 + (block_size === null ? 0 : (2 * float32Bytes) / block_size);
-}
-
-/** Bytes of weights that decoding a token reads. */
-export function weightBytes(model: ModelSize): number {
-  return model.parameters * packedBytesPerWeight(model);
-}
-
-/** Bytes of a float32 KV cache for so many tokens. */
-export function kvBytes({ layers, kv_heads, head_size }: ModelSize, tokens: number): number {
-  return 2 * layers * kv_heads * head_size * float32Bytes * tokens;
-}
-
-/** What the engine will take, in bytes. */
-export function engineBytes(model: ModelSize, contextTokens: number): number {
-  return engineBaseBytes + weightBytes(model) + kvBytes(model, contextTokens);
-}
 
 /** Whether the engine fits into what is free, before anything is loaded. */
 export function memoryFinding(needed_bytes: number, available_bytes: number | null): Finding {

@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
 import { messageOf, SlmdError } from '../lib/errors.ts';
-import { hasHalfPrecision } from '../onnx/cpu.ts';
+import { hasByteProducts, hasHalfPrecision } from '../onnx/cpu.ts';
 import { type ForeignInterface, readForeignInterface, usualNames } from '../onnx/foreign-interface.ts';
 import { type GraphFile, readGraphFile } from '../onnx/graph-file.ts';
 import { eosOf, genaiConfigFile, readConfig, readGenai, type Sizes } from './foreign-configs.ts';
@@ -83,11 +83,18 @@ export async function interfaceOf(dir: string, { layout, graph }: Place): Promis
   return readInterface(dir, graph, readGraph(dir, graph), await readConfig(dir, 'config.json'));
 }
 
-export function thisBoard(): VariantBoard {
+/** @param root stands before /proc/cpuinfo, so that tests can show it any board */
+export function thisBoard(root?: string): VariantBoard {
   return {
-    halfPrecision: hasHalfPrecision(),
-    memoryBytes: Math.min(totalmem(), process.constrainedMemory() || Infinity),
+    halfPrecision: hasHalfPrecision(root),
+    byteProducts: hasByteProducts(root),
+    memoryBytes: boardMemoryBytes(),
   };
+}
+
+/** Of the machine, or what its control group allows. */
+export function boardMemoryBytes(): number {
+  return Math.min(totalmem(), process.constrainedMemory() || Infinity);
 }
 
 /** Repositories have their builds in directories of directories, and no deeper. */

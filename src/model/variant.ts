@@ -4,6 +4,8 @@ import type { OnnxVariant } from './layout.ts';
 export interface VariantBoard {
   /** Whether its processor computes in half precision; else every number is converted, back and forth. */
   halfPrecision: boolean;
+  /** Whether its processor multiplies bytes and adds them up in one instruction. */
+  byteProducts: boolean;
   memoryBytes: number;
 }
 
@@ -16,6 +18,7 @@ export interface VariantChoice {
 /** The best for a small CPU first; half-precision activations come last where they are emulated. */
 const order = ['q4', 'int4', 'int8', 'quantized', 'uint8', 'q8', 'fp32', 'bnb4', 'fp16', 'q4f16'];
 const halves = ['q4f16', 'fp16'];
+const bytewise = ['int8', 'quantized', 'uint8', 'q8'];
 
 const merits: Record<string, string> = {
   q4: 'four bits a weight, computed in float32',
@@ -61,6 +64,8 @@ export function chooseVariant(variants: readonly OnnxVariant[], board: VariantBo
     .map(({ name }) => `${name} does not fit into ${megabytes(board.memoryBytes)}`);
   if (!board.halfPrecision && ranked.some(({ name }) => halves.includes(name) && name !== variant.name))
     passed.push('this processor emulates float16');
+  if (!board.byteProducts && bytewise.includes(variant.name))
+    passed.push('slow on this processor, which has no dot product of bytes');
   return { variant, reason: [merit, ...passed].join('; ') };
 }
 

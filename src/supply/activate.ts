@@ -2,6 +2,8 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import type { Manifest } from '../model/manifest.ts';
+import { engineBytes, kvBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
 import { readManifest } from '../model/verified-manifest.ts';
 import { SupplyError } from './errors.ts';
 import { type Disk, realDisk } from './pointer.ts';
@@ -16,6 +18,8 @@ export interface ActivateOptions {
   tryModel(dir: string, prompts: readonly SmokePrompt[]): Promise<void>;
   /** Of several graphs of one model; without it the one that is already chosen, or the best for this board. */
   variant?: string | undefined;
+  /** What the board has; undefined to try whatever it is. */
+  memory?: { bytes: number; contextTokens: number } | undefined;
   disk?: Disk;
 }
 
@@ -24,12 +28,12 @@ export interface ActivateOptions {
  * smoke prompts. Until the last step, and whatever fails, the active model is the one before.
  *
  * @throws {SlmdError} `model_unknown`, `model_not_runnable`, `model_unsupported`, `model_untrusted`, `model_invalid`,
- *   `hash_mismatch`, `model_refused`
+ *   `hash_mismatch`, `model_too_large`, `model_refused`
  */
 export async function activate(
   store: ModelStore,
   name: string,
-  { trust, tryModel, variant, disk = realDisk }: ActivateOptions,
+  { trust, tryModel, variant, memory, disk = realDisk }: ActivateOptions,
 ): Promise<void> {
   const dir = store.modelOf(name);
   if (!(await takeOver(dir, variant)))
@@ -37,7 +41,8 @@ export async function activate(
       'model_not_runnable',
       `${name} is nothing that runs: slmd model inspect ${name} says what to do with it`,
     );
-  await readManifest(dir, trust);
+  const { manifest } = await readManifest(dir, trust);
+  if (memory !== undefined) requireRoom(name, manifest, memory);
   const prompts = await readSmokePrompts(dir);
   try {
     await tryModel(dir, prompts);
@@ -52,4 +57,26 @@ export async function activate(
     disk.sync(join(parentPath, file));
   disk.sync(dir);
   store.activate(name);
+}
+
+/**
+ * Refuses what cannot fit: a trial of it would push everything else out of the memory first. What may fit or not
+ * is tried; the cache takes memory only as it is written.
+ */
+function requireRoom(
+  name: string,
+  manifest: Manifest,
+  { bytes, contextTokens }: { bytes: number; contextTokens: number },
+): void {
+  const size = sizeOf(manifest);
+  if (engineBytes(size, 0) <= bytes) return;
+  const tokens = Math.min(manifest.context_length, contextTokens);
+  throw new SupplyError(
+    'model_too_large',
+    `${name} needs about ${megabytes(engineBytes(size, 0))} (${megabytes(weightBytes(size))} of them weights), and up to ${megabytes(kvBytes(size, tokens))} more for ${tokens} tokens; this board has ${megabytes(bytes)}. --force tries it all the same`,
+  );
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
 }

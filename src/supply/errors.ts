@@ -21,6 +21,7 @@ import { SlmdError } from '../lib/errors.ts';
  * - `model_exists`: the store has another one under this name.
  * - `model_in_use`: it is active, or what a rollback would go back to.
  * - `model_not_runnable`: it is no model directory of slmd.
+ * - `model_too_large`: without a single token it needs more memory than the board has.
  * - `model_refused`: it was tried and does not load, does not answer, or answers otherwise than it must.
  * - `nothing_to_roll_back`: no other model was active before.
  * - `key_invalid`: the file is no Ed25519 private key.
@@ -45,6 +46,7 @@ export type SupplyErrorCode =
   | 'model_exists'
   | 'model_in_use'
   | 'model_not_runnable'
+  | 'model_too_large'
   | 'model_refused'
   | 'nothing_to_roll_back'
   | 'key_invalid';

@@ -2,10 +2,11 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { SlmdError } from '../lib/errors.ts';
-import { describeForeign, type ForeignModel } from '../model/foreign.ts';
+import { describeForeign, type ForeignModel, thisBoard } from '../model/foreign.ts';
 import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from '../model/layout.ts';
 import { type Manifest, manifestFile, quantizationName } from '../model/manifest.ts';
 import type { SignatureState } from '../model/signature.ts';
+import { chooseVariant } from '../model/variant.ts';
 import { readManifest } from '../model/verified-manifest.ts';
 import { readSource, type Source } from './source.ts';
 
@@ -26,7 +27,7 @@ export interface Inspection {
   has_tokenizer: boolean;
   has_chat_template: boolean;
   source: Source | null;
-  /** Of a layout of others: the graph that would run, and why it is that one. */
+  /** Of a layout of others: the graph that would run, and why it is that one. It runs one prompt at a time, as it is. */
   graph: { path: string; variant: string; reason: string } | null;
   /** Of that graph, or of slmd's own. */
   quantization: string | null;
@@ -45,8 +46,9 @@ export interface Inspection {
 export async function inspectModel(dir: string, trust: Trust | null): Promise<Inspection> {
   const files = await filesOf(dir);
   const names = files.map(({ path }) => path);
-  const layout = layoutOf(names);
-  const read = layout === 'slmd' ? await readManifest(dir, trust) : null;
+  const read = names.includes(manifestFile) ? await readManifest(dir, trust) : null;
+  const layout = read?.manifest.layout ?? layoutOf(names);
+  const variants = layout === 'onnx' ? onnxVariants(files) : [];
   const config = await readConfig(dir, names);
   const manifest = read?.manifest ?? null;
   const foreign = manifest === null ? await foreignOf(dir) : null;
@@ -61,16 +63,31 @@ export async function inspectModel(dir: string, trust: Trust | null): Promise<In
     architecture: facts?.source.architecture ?? text((config.architectures as unknown[] | undefined)?.[0]),
     model_type: text(config.model_type) ?? text((config.model as { type?: unknown } | undefined)?.type),
     context_length: facts?.context_length ?? number(config.max_position_embeddings),
-    onnx_variants: onnxVariants(files),
+    onnx_variants: variants,
     has_tokenizer: names.some((name) => basename(name) === 'tokenizer.json'),
     has_chat_template: names.some((name) => basename(name).startsWith('chat_template.')),
     source: await readSource(dir),
-    graph: model && { path: model.manifest.graph, variant: model.variant, reason: model.reason },
+    graph: model
+      ? { path: model.manifest.graph, variant: model.variant, reason: model.reason }
+      : takenOver(manifest, variants),
     quantization: facts && quantizationName(facts.quantization),
     parameters: facts?.parameters ?? null,
     runnable: facts !== null,
     refusal,
   };
+}
+
+/** The graph that a model was taken over with. */
+function takenOver(manifest: Manifest | null, variants: readonly OnnxVariant[]): Inspection['graph'] {
+  const { layout, graph } = manifest ?? {};
+  if (layout === undefined || graph === undefined) return null;
+  const variant = variants.find(({ files }) => files.includes(graph))?.name ?? layout;
+  const best = variants.length === 0 ? null : chooseVariant(variants, thisBoard());
+  const reason =
+    best === null || best.variant.name === variant
+      ? ['taken over', ...(best === null ? [] : [best.reason])].join(': ')
+      : `taken over, though for this board ${best.variant.name} is better: ${best.reason}`;
+  return { path: graph, variant, reason };
 }
 
 type Foreign = { model: ForeignModel | null; refusal?: Inspection['refusal'] };

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { identify } from '../../src/builder/side-files.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
+import { engineBytes, sizeOf } from '../../src/model/memory-need.ts';
+import { activate } from '../../src/supply/activate.ts';
 import { readPointer } from '../../src/supply/pointer.ts';
 import { sourceFile } from '../../src/supply/source.ts';
 import { ModelStore } from '../../src/supply/store.ts';
@@ -93,6 +95,32 @@ test('a model must answer its smoke prompts as it says', async (t) => {
   assertCoded(await slmd('activate', 'otherwise'), 'model_refused');
   assertCoded(await slmd('activate', 'no-list'), 'model_invalid');
   assert.equal(store.pointer.active, 'any');
+});
+
+test('a model that cannot fit into the memory is refused before it is tried, with the numbers, unless it is forced', async (t) => {
+  const { store, add, slmd } = given(t);
+  const path = join(add('huge'), 'slmd-model.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as Manifest;
+  writeFileSync(path, JSON.stringify({ ...manifest, parameters: 4e12 }));
+  const refused = await slmd('activate', 'huge');
+  assertCoded(refused, 'model_too_large');
+  assert.match(refused.stderr, /\d MB .* weights.* 256 tokens.*\d MB/);
+  assert.equal((await slmd('activate', 'huge', '--force')).code, 0);
+  assert.equal(store.pointer.active, 'huge');
+});
+
+test('a model that fits without its cache is tried, because the cache takes memory as it is written', async (t) => {
+  const { store, add } = given(t);
+  add('a');
+  const size = sizeOf(manifestIn(store.pathOf('a')));
+  const tried: string[] = [];
+  const tryModel = async (dir: string) => void tried.push(dir);
+  const within = (bytes: number) =>
+    activate(store, 'a', { trust: null, tryModel, memory: { bytes, contextTokens: 64 } });
+  await assert.rejects(within(engineBytes(size, 0) - 1), { code: 'model_too_large' });
+  assert.deepEqual([tried, store.pointer.active], [[], null]);
+  await within(engineBytes(size, 0));
+  assert.deepEqual([tried, store.pointer.active], [[store.pathOf('a')], 'a']);
 });
 
 test('with a key only what its owner signed is activated', async (t) => {
@@ -197,7 +225,10 @@ test('a model that others laid out and that cannot be run is refused by its code
   const { stdout } = await slmd('inspect', 'eyes');
   assert.match(stdout, /^runs +no, model_unsupported: .*pixel_values/m);
   await writeTransformersJsModel(store.pathOf('text'));
-  assert.match((await slmd('inspect', 'text')).stdout, /^runs +yes\nnext +slmd model activate text$/m);
+  assert.match(
+    (await slmd('inspect', 'text')).stdout,
+    /^runs +yes, one prompt .*\nnext +slmd model activate text$/m,
+  );
 });
 
 function manifestIn(dir: string): Manifest {

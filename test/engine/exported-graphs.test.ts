@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   copyFileSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -13,11 +14,12 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { openEngine } from '../../src/engine/engine.ts';
-import { describeForeign } from '../../src/model/foreign.ts';
+import { describeForeign, thisBoard } from '../../src/model/foreign.ts';
 import { quantizationName } from '../../src/model/manifest.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { engineOptions, request } from '../support/forked-engine.ts';
 import { argmax } from '../support/onnx-runner.ts';
+import { temporaryDir } from '../support/temporary.ts';
 import { writeTinyTokenizer } from '../support/tiny-tokenizer.ts';
 
 const golden = join(import.meta.dirname, '../golden/exported-graphs');
@@ -92,3 +94,33 @@ test('each form is known by its operators, and of all of them the best for a sma
   assert.ok((await engine.generate(request('Hello'))).usage.completion_tokens > 0);
   await engine.close();
 });
+
+const cores = {
+  'Cortex-A72, of a Raspberry Pi 4': 'Features\t: fp asimd evtstrm crc32 cpuid\n',
+  'Cortex-A76, of a Raspberry Pi 5': 'Features\t: fp asimd asimdhp asimddp\n',
+  'x64 with VNNI': 'flags\t\t: sse2 avx2 avx512f avx512_vnni avx512_fp16\n',
+};
+const orders: Record<string, string[]> = {
+  'Cortex-A72, of a Raspberry Pi 4': ['q4', 'int8', 'quantized', 'uint8', 'fp32', 'bnb4', 'fp16', 'q4f16'],
+  'Cortex-A76, of a Raspberry Pi 5': ['q4', 'q4f16', 'int8', 'quantized', 'uint8', 'fp32', 'bnb4', 'fp16'],
+  'x64 with VNNI': ['q4', 'int8', 'quantized', 'uint8', 'fp32', 'bnb4', 'fp16', 'q4f16'],
+};
+
+for (const [core, cpuinfo] of Object.entries(cores))
+  test(`of whatever forms are there, a ${core} takes the best, and it is said why`, async (t) => {
+    const board = thisBoard(temporaryDir(t, { 'proc/cpuinfo': cpuinfo }));
+    const some = temporaryDir(t);
+    cpSync(dir, some, { recursive: true });
+    const taken: string[] = [];
+    for (let left = Object.keys(forms).length; left > 0; left--) {
+      const model = (await describeForeign(some, { board }))!;
+      taken.push(model.variant);
+      const says = (pattern: RegExp) => pattern.test(model.reason);
+      const isBytewise = ['int8', 'quantized', 'uint8'].includes(model.variant);
+      assert.equal(says(/no dot product/), isBytewise && core.includes('A72'), model.reason);
+      assert.equal(says(/emulates float16/), !core.includes('A76') && left > 1, model.reason);
+      rmSync(join(some, model.manifest.graph));
+    }
+    assert.deepEqual(taken, orders[core]);
+    assert.equal(await describeForeign(some, { board }), null);
+  });

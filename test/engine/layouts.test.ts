@@ -120,7 +120,10 @@ test('of several graphs the one that suits the board is taken, and it is said wh
   await writeTransformersJsModel(dir, { build: { quantization: 'int4' }, suffix: '_q4' });
   await writeTransformersJsModel(dir, { build: { quantization: 'int4' }, suffix: '_q4f16', form: half });
   const chosen = async (halfPrecision: boolean, memoryBytes: number, variant?: string) => {
-    const model = await describeForeign(dir, { board: { halfPrecision, memoryBytes }, variant });
+    const model = await describeForeign(dir, {
+      board: { halfPrecision, byteProducts: true, memoryBytes },
+      variant,
+    });
     return [model!.variant, model!.manifest.quantization.bits, model!.reason];
   };
   const [name, bits, reason] = await chosen(false, 4e9);

@@ -4,10 +4,11 @@ import { boardFindings } from '../../src/doctor/board.ts';
 import { wayFindings } from '../../src/doctor/broker.ts';
 import { diskFinding, latencyFinding } from '../../src/doctor/disk.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
-import { engineBytes, kvBytes, memoryFinding, weightBytes } from '../../src/doctor/memory.ts';
+import { memoryFinding } from '../../src/doctor/memory.ts';
 import { kernelPath, processorFinding } from '../../src/doctor/processor.ts';
 import { speedFindings } from '../../src/doctor/speed.ts';
 import { memoryCgroup } from '../../src/doctor/system.ts';
+import { engineBytes, kvBytes, weightBytes } from '../../src/model/memory-need.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const levels = (findings: readonly Finding[]) => findings.map(({ check, level }) => `${check} ${level}`);

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspectModel } from '../../src/supply/inspect.ts';
+import { takeOver } from '../../src/supply/take-over.ts';
 import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -92,4 +94,48 @@ test('a model that others laid out and that cannot be run says so by a code and 
   const { runnable, refusal } = await inspectModel(dir, null);
   assert.deepEqual([runnable, refusal?.code], [false, 'model_unsupported']);
   assert.match(refusal!.message, /images .*vision/);
+});
+
+const senses: Record<string, [names: Record<string, string>, named: RegExp]> = {
+  images: [{ attention_mask: 'pixel_values' }, /images .*pixel_values/],
+  sound: [{ attention_mask: 'audio_features' }, /sound .*audio_features/],
+  'an encoder': [{ attention_mask: 'encoder_hidden_states' }, /encoder .*encoder_hidden_states/],
+  'a paged cache': [{ attention_mask: 'block_table' }, /paged .*block_table/],
+  embeddings: [{ input_ids: 'inputs_embeds' }, /embeddings .*inputs_embeds/],
+};
+
+for (const [what, [names, named]] of Object.entries(senses))
+  for (const name of ['model', 'decoder_model_merged'])
+    test(`a directory whose ${name}.onnx takes ${what} is refused by that name`, async (t) => {
+      const dir = join(temporaryDir(t), 'tiny');
+      await writeTransformersJsModel(dir, { form: { names } });
+      renameSync(join(dir, 'onnx/model.onnx'), join(dir, `onnx/${name}.onnx`));
+      const { runnable, refusal } = await inspectModel(dir, null);
+      assert.deepEqual([runnable, refusal?.code], [false, 'model_unsupported']);
+      assert.match(refusal!.message, named);
+    });
+
+test('a model that was taken over says with which graph, and whether another is better on this board', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { suffix: '_q4' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'float32' } });
+  const taken = async (variant?: string) => {
+    await takeOver(dir, variant);
+    const { layout, runnable, graph } = await inspectModel(dir, null);
+    assert.deepEqual([layout, runnable], ['onnx', true]);
+    return graph!;
+  };
+  const [best, other] = [await taken(), await taken('fp32')];
+  assert.deepEqual([best.variant, best.path], ['q4', 'onnx/model_q4.onnx']);
+  assert.deepEqual([other.variant, other.path], ['fp32', 'onnx/model.onnx']);
+  assert.ok(!best.reason.includes('better') && / q4 is better/.test(other.reason), other.reason);
+});
+
+test('the graph of onnxruntime-genai is one, whatever its file is called', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeGenaiModel(dir);
+  const before = await inspectModel(dir, null);
+  await takeOver(dir);
+  for (const { layout, onnx_variants, graph } of [before, await inspectModel(dir, null)])
+    assert.deepEqual([layout, onnx_variants, graph?.path], ['genai', [], 'model.onnx']);
 });
