@@ -2,6 +2,7 @@ import { type ExternalRange, GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { buildDecoder, type DecoderOptions } from './decoder.ts';
+import { blocksPerRow, rowBytes } from './quantize.ts';
 import type { MatrixPart, StoredMatrix, WeightFormat, WeightStore } from './weights.ts';
 
 /**
@@ -37,10 +38,21 @@ export async function tensorsOf(
   return wanted.tensors;
 }
 
+/**
+ * Bytes that a token reads of a decoder's matrices, as ONNX Runtime packs them: whole blocks of levels, and of
+ * each block a scale and a sum in float32. That is what a token costs, and all of it where memory is slow.
+ */
+export async function packedBytes(architecture: Architecture, options: DecoderOptions): Promise<number> {
+  const wanted = new WantedWeights();
+  await buildDecoder(new GraphBuilder('survey'), wanted, architecture, options);
+  return wanted.packedBytes;
+}
+
 const nowhere: ExternalRange = { location: 'nowhere', offset: 0, length: 0 };
 
 class WantedWeights implements WeightStore {
   readonly tensors = new Map<string, readonly number[]>();
+  packedBytes = 0;
 
   async vector(tensor: string, length: number): Promise<Float32Array> {
     this.tensors.set(tensor, [length]);
@@ -55,6 +67,8 @@ class WantedWeights implements WeightStore {
   ): Promise<StoredMatrix> {
     for (const { tensor, rows, shape } of parts) this.tensors.set(tensor, shape ?? [rows, columns]);
     const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+    // Of an embedding by itself a token reads a row.
+    if (name !== 'embedding') this.packedBytes += rows * packedRowBytes(columns, format);
     const stored = { name, rows, columns, data: nowhere };
     return format === 'float32' ? { ...stored, format } : { ...stored, format, scales: nowhere };
   }
@@ -62,4 +76,9 @@ class WantedWeights implements WeightStore {
   async table(): Promise<ExternalRange> {
     return nowhere;
   }
+}
+
+function packedRowBytes(columns: number, format: WeightFormat): number {
+  if (format === 'float32') return 4 * columns;
+  return rowBytes(columns, format) + 8 * blocksPerRow(columns, format);
 }

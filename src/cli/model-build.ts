@@ -17,7 +17,7 @@ Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (den
 
   --out <dir>            where to; must not exist
   --quantization <q>     int4 (default), int8 or float32; auto builds several and compares each with
-                         float32: the fastest that is good wins
+                         float32: the fastest that is good is taken, by the bytes that a token reads
   --block-size <n>       weights that share a scale: 32 (default), 64 or 128
   --int8-layers <list>   layers that get eight bits in an int4 model, such as 0,1,23
   --scales <how>         search (default) for the smallest error, or nearest, which is quicker
@@ -84,7 +84,12 @@ export async function modelBuild(args: string[]): Promise<void> {
       onProgress: ({ bytesDone, bytesTotal }) => onStep('building', bytesDone, bytesTotal),
     });
   const choose = (from: string, to: string) =>
-    buildChosen(from, to, options, { threads: 0, onStep, onTried: (tried) => console.log(triedLine(tried)) });
+    buildChosen(from, to, options, {
+      threads: 0,
+      onStep,
+      onTried: (tried) => console.log(triedLine(tried)),
+      onChosen: (chosen) => console.log(chosenLine(chosen)),
+    });
   try {
     const manifest = await (values.quantization === 'auto' ? choose : build)(
       resolve(checkpoint),
@@ -101,11 +106,24 @@ export async function modelBuild(args: string[]): Promise<void> {
   }
 }
 
-function triedLine({ layout: { quantization, blockSize }, comparison }: Tried): string {
+function triedLine({ layout, bytes, comparison }: Tried): string {
   const { verdict, answers, perplexity_ratio } = comparison;
   const prose = perplexity_ratio === null ? '' : `, perplexity × ${perplexity_ratio.toFixed(3)}`;
   const same = `${(100 * answers.greedy_agreement).toFixed(2)} % of tokens the same`;
-  return `${quantization} b${blockSize}: ${same}, KL ${answers.kl_divergence.toFixed(4)}${prose}: ${verdict}`;
+  const read = `${(bytes / 1e6).toFixed(1)} MB a token`;
+  return `${nameOf(layout)}: ${read}, ${same}, KL ${answers.kl_divergence.toFixed(4)}${prose}: ${verdict}`;
+}
+
+function chosenLine({ layout, comparison }: Tried): string {
+  const why =
+    comparison.verdict === 'good'
+      ? 'of those that are good, a token reads the least of it'
+      : 'none is good, and this one is the nearest to float32';
+  return `${nameOf(layout)} is taken: ${why}`;
+}
+
+function nameOf({ quantization, blockSize }: Tried['layout']): string {
+  return `${quantization} b${blockSize}`;
 }
 
 function calibrationOf(texts: string, onStep: OnStep): Calibration {

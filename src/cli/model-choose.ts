@@ -2,26 +2,58 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
+import { readArchitecture } from '../builder/config.ts';
+import { planBuild } from '../builder/options.ts';
 import { requireReplaceable } from '../builder/out-directory.ts';
+import { packedBytes } from '../builder/survey.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { type Comparison, compareModels } from '../oracle/compare.ts';
 import { type OnStep, recordComparison } from './model-compare.ts';
 
 type Layout = Required<Pick<BuildOptions, 'quantization' | 'blockSize'>>;
 
-/** Layouts by the bytes that each token reads, the fewest first: the first good one is the fastest good one. */
 const layouts: readonly Layout[] = [
-  { quantization: 'int4', blockSize: 128 },
-  { quantization: 'int4', blockSize: 64 },
   { quantization: 'int4', blockSize: 32 },
+  { quantization: 'int4', blockSize: 64 },
+  { quantization: 'int4', blockSize: 128 },
   { quantization: 'int8', blockSize: 32 },
 ];
 
 const ranks = { good: 2, fair: 1, poor: 0 } as const;
 
-export interface Tried {
+/** A layout, and how fast it is for one model. */
+export interface Candidate {
   layout: Layout;
+  /** What each token reads. */
+  bytes: number;
+}
+
+export interface Tried extends Candidate {
   comparison: Comparison;
+}
+
+/**
+ * Layouts by the bytes that a token reads, the fewest first: the first good one is the fastest good one. Large
+ * blocks come first unless they have to be filled up, because they do not divide the columns.
+ */
+export async function fastestFirst(
+  checkpoint: string,
+  options: Omit<BuildOptions, keyof Layout>,
+): Promise<Candidate[]> {
+  const architecture = await readArchitecture(checkpoint);
+  const candidates: Candidate[] = [];
+  for (const layout of layouts) {
+    const plan = planBuild(architecture, 'candidate', { ...options, ...layout });
+    candidates.push({ layout, bytes: await packedBytes(architecture, plan) });
+  }
+  return candidates.sort((a, b) => a.bytes - b.bytes);
+}
+
+export interface ChoiceOptions {
+  threads: number;
+  onStep: OnStep;
+  onTried(tried: Tried): void;
+  onChosen(tried: Tried): void;
 }
 
 /**
@@ -29,13 +61,14 @@ export interface Tried {
  * is good, else the best of all.
  *
  * @param onTried told what each layout that was tried loses
+ * @param onChosen told which one of them it is
  * @throws BuildError, SlmdError
  */
 export async function buildChosen(
   checkpoint: string,
   out: string,
   options: Omit<BuildOptions, keyof Layout>,
-  { threads, onStep, onTried }: { threads: number; onStep: OnStep; onTried(tried: Tried): void },
+  { threads, onStep, onTried, onChosen }: ChoiceOptions,
 ): Promise<Manifest> {
   await requireReplaceable(out, options.force ?? false);
   const work = await mkdtemp(join(tmpdir(), 'slmd-choose-'));
@@ -52,7 +85,8 @@ export async function buildChosen(
   try {
     await build('float32', { quantization: 'float32' });
     let best: Tried | null = null;
-    for (const layout of layouts) {
+    for (const candidate of await fastestFirst(checkpoint, options)) {
+      const { layout } = candidate;
       const name = `${layout.quantization}-b${layout.blockSize}`;
       await build(name, layout);
       const comparison = await compareModels(join(work, name), join(work, 'float32'), {
@@ -60,12 +94,13 @@ export async function buildChosen(
         onProgress: (done, total) => onStep(`comparing ${name}`, done, total),
       });
       await rm(join(work, name), { recursive: true });
-      const tried = { layout, comparison };
+      const tried = { ...candidate, comparison };
       onTried(tried);
       if (best === null || isBetter(comparison, best.comparison)) best = tried;
       if (comparison.verdict === 'good') break;
     }
     const { layout, comparison } = best!;
+    onChosen(best!);
     await buildModel(checkpoint, out, { ...options, ...layout, onProgress: onStepOf('building', onStep) });
     return await recordComparison(out, comparison);
   } finally {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fastestFirst } from '../../src/cli/model-choose.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
@@ -10,7 +11,7 @@ import { startCommand } from '../support/command.ts';
 import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { engineOptions } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 import { writeTinyTokenizer } from '../support/tiny-tokenizer.ts';
 
@@ -161,4 +162,29 @@ test('slmd model build --quantization auto takes the fastest layout that is good
   assert.equal(tried.at(-1)?.endsWith(`: ${verification?.verdict}`), true);
   assert.equal(tried.at(-1)?.startsWith(`int${quantization.bits} b${quantization.block_size}`), true);
   assert.ok(tried.slice(0, -1).every((line) => !line.endsWith(': good')));
+  const chosen = stdout.split('\n').filter((line) => / is taken: /.test(line));
+  assert.equal(chosen.length, 1);
+  assert.ok(chosen[0]!.startsWith(`int${quantization.bits} b${quantization.block_size} `));
+});
+
+test('layouts are tried by what a token reads: large blocks first, unless most of a block is filled up', async (t) => {
+  const orderFor = async (checkpoint: TinyCheckpointOptions) => {
+    const dir = temporaryDir(t);
+    writeTinyCheckpoint(dir, checkpoint);
+    const candidates = await fastestFirst(dir, {});
+    const bytes = candidates.map((candidate) => candidate.bytes);
+    assert.deepEqual(
+      bytes,
+      bytes.toSorted((a, b) => a - b),
+    );
+    return candidates.map(({ layout }) => `${layout.quantization} b${layout.blockSize}`);
+  };
+  // 256 and 512 columns are whole blocks of any size; of 64 and 172 a block of 128 leaves much empty.
+  assert.deepEqual(await orderFor({ hiddenSize: 256, heads: 8, headSize: 32, intermediateSize: 512 }), [
+    'int4 b128',
+    'int4 b64',
+    'int4 b32',
+    'int8 b32',
+  ]);
+  assert.deepEqual(await orderFor({}), ['int4 b64', 'int4 b32', 'int4 b128', 'int8 b32']);
 });
