@@ -15,6 +15,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../src/builder/build-model.ts';
+import { Calibration } from '../src/builder/calibrate.ts';
 import { defaultTexts } from '../src/builder/default-texts.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
 import { readModelDirectory } from '../src/model/directory.ts';
@@ -49,10 +50,11 @@ try {
 }
 
 function* quantizations(): Generator<BuildOptions> {
+  const calibration = new Calibration(defaultTexts);
   for (const quantization of ['int4', 'int8'] as const) {
     for (const blockSize of [32, 64, 128] as const) {
       for (const scales of ['nearest', 'search'] as const) yield { quantization, blockSize, scales };
-      yield { quantization, blockSize, calibration: { texts: defaultTexts } };
+      yield { quantization, blockSize, calibration };
     }
   }
 }

@@ -4,7 +4,6 @@ import { formatManifest, type Manifest, manifestFile } from '../model/manifest.t
 import { ExternalDataWriter } from '../onnx/external-data.ts';
 import { GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
-import { inputMoments } from './calibrate.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
@@ -52,7 +51,7 @@ export async function buildModel(
       const source = { checkpointDir, architecture, options: plan, workDir: join(dir, 'calibration') };
       const moments =
         calibration !== undefined && plan.calibrated
-          ? await inputMoments(source, calibration, signal)
+          ? await calibration.moments(source, signal)
           : new Map<string, InputMoments>();
       const files: Files = await writeGraph(dir, checkpoint, architecture, plan, moments);
       Object.assign(files, await copySideFiles(checkpointDir, dir));

@@ -4,7 +4,6 @@ import { Checkpoint } from './checkpoint.ts';
 import { type DecoderOptions, decoderLayer } from './decoder.ts';
 import type { InputMoments } from './input-moments.ts';
 import { norm } from './norm.ts';
-import type { Calibration } from './options.ts';
 import { type PieceWriter, withPiece } from './piece.ts';
 import { rotations } from './rotation.ts';
 
@@ -17,6 +16,28 @@ export interface Reader {
   workDir: string;
 }
 
+/** Texts, and what a checkpoint makes of them: found for its first build, and kept for its further ones. */
+export class Calibration {
+  readonly #texts: readonly string[];
+  readonly #onProgress: OnRead;
+  #moments: Promise<Map<string, InputMoments>> | null = null;
+
+  /** @param texts each is read as a user's turn; at most `calibrationTokensMax` tokens of them count */
+  constructor(texts: readonly string[], onProgress: OnRead = () => {}) {
+    this.#texts = texts;
+    this.#onProgress = onProgress;
+  }
+
+  /** @param reader of the same checkpoint, whatever build it is for */
+  moments(reader: Reader, signal?: AbortSignal): Promise<Map<string, InputMoments>> {
+    this.#moments ??= inputMoments(reader, this.#texts, this.#onProgress, signal);
+    return this.#moments;
+  }
+}
+
+/** Told of texts that pieces of the decoder have read, and of how many such readings there are. */
+export type OnRead = (done: number, total: number) => void;
+
 /**
  * Lets a checkpoint read texts in float32, and keeps what the inputs of its matrices have in common.
  *
@@ -28,7 +49,8 @@ export interface Reader {
  */
 export async function inputMoments(
   reader: Reader,
-  { texts, onProgress }: Calibration,
+  texts: readonly string[],
+  onRead: OnRead,
   signal?: AbortSignal,
 ): Promise<Map<string, InputMoments>> {
   const ids = await encodeTexts(reader, texts);
@@ -43,7 +65,7 @@ export async function inputMoments(
         for (const [i, own] of states.entries()) {
           signal?.throwIfAborted();
           states[i] = await piece.read(own);
-          onProgress?.(++done, pieces.length * states.length);
+          onRead(++done, pieces.length * states.length);
         }
         for (const [matrix, moments] of piece.moments) all.set(matrix, moments);
       });

@@ -1,5 +1,6 @@
 import { modelIdPattern } from '../model/manifest.ts';
 import type { Architecture } from './architecture.ts';
+import type { Calibration } from './calibrate.ts';
 import type { DecoderOptions } from './decoder.ts';
 import { BuildError } from './errors.ts';
 import type { ScaleSearch } from './quantize.ts';
@@ -31,13 +32,6 @@ export interface BuildOptions {
   onProgress?: (progress: BuildProgress) => void;
   /** Ends the build with the signal's reason, leaving nothing behind. */
   signal?: AbortSignal;
-}
-
-export interface Calibration {
-  /** Each is read as a user's turn. At most `calibrationTokensMax` tokens of them count. */
-  texts: readonly string[];
-  /** Texts that layers have read, and how many such readings there are. */
-  onProgress?: (done: number, total: number) => void;
 }
 
 /** Bytes of the checkpoint: those read, and those there are. */

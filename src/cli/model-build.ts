@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
+import { Calibration } from '../builder/calibrate.ts';
 import { defaultTexts } from '../builder/default-texts.ts';
-import type { Calibration } from '../builder/options.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildChosen, type Tried } from './model-choose.ts';
@@ -128,10 +128,13 @@ function nameOf({ quantization, blockSize }: Tried['layout']): string {
 
 function calibrationOf(texts: string, onStep: OnStep): Calibration {
   const onProgress = (done: number, total: number) => onStep('calibrating', done, total);
-  if (texts === 'default') return { texts: defaultTexts, onProgress };
+  if (texts === 'default') return new Calibration(defaultTexts, onProgress);
   try {
     const parts = readFileSync(texts, 'utf8').split(/\r?\n\s*\n/);
-    return { texts: parts.filter((part) => part.trim() !== ''), onProgress };
+    return new Calibration(
+      parts.filter((part) => part.trim() !== ''),
+      onProgress,
+    );
   } catch {
     throw new CommandError(exitCodes.failed, `${texts} cannot be read`);
   }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { buildModel } from '../../src/builder/build-model.ts';
-import { inputMoments } from '../../src/builder/calibrate.ts';
+import { Calibration, inputMoments } from '../../src/builder/calibrate.ts';
 import { encodeTexts } from '../../src/builder/calibration-texts.ts';
 import { Checkpoint } from '../../src/builder/checkpoint.ts';
 import { readArchitecture } from '../../src/builder/config.ts';
@@ -72,7 +72,7 @@ describe('a calibration', () => {
   for (const [name, variant] of Object.entries(tinyVariants)) {
     test(`of "${name}" reads in every layer what a float32 build reads`, async (t) => {
       const reader = await readerOf(checkpointIn(temporaryDir(t), variant));
-      const moments = await inputMoments(reader, { texts });
+      const moments = await inputMoments(reader, texts, () => {});
       const [byMoments, byLogits] = [
         await headSquares(reader, moments.get('head')!),
         await logitSquares(t, reader),
@@ -84,7 +84,7 @@ describe('a calibration', () => {
   test('knows the inputs of every matrix of a layer, and says how far it is', async (t) => {
     const reader = await readerOf(checkpointIn(temporaryDir(t)));
     const heard: [number, number][] = [];
-    const moments = await inputMoments(reader, { texts, onProgress: (...step) => heard.push(step) });
+    const moments = await inputMoments(reader, texts, (...step) => heard.push(step));
     const ofLayer = (layer: number) =>
       ['attention.qkv', 'attention.out', 'mlp.gate', 'mlp.up', 'mlp.down'].map(
         (matrix) => `layer.${layer}.${matrix}`,
@@ -109,10 +109,11 @@ describe('a calibrated build', () => {
     const dir = temporaryDir(t);
     const source = checkpointIn(dir);
     const [plain, calibrated, again] = ['plain', 'calibrated', 'again'].map((name) => join(dir, name));
-    const options = { id: 'tiny', calibration: { texts } };
     const before = await buildModel(source, plain!, { id: 'tiny' });
-    const after = await buildModel(source, calibrated!, options);
-    await buildModel(source, again!, options);
+    const build = (out: string) =>
+      buildModel(source, out, { id: 'tiny', calibration: new Calibration(texts) });
+    const after = await build(calibrated!);
+    await build(again!);
     assert.deepEqual(contents(again!), contents(calibrated!));
     assert.deepEqual(after.quantization, { ...before.quantization, calibrated: true });
     assert.deepEqual(after.files['model.onnx'], before.files['model.onnx']);
@@ -124,9 +125,23 @@ describe('a calibrated build', () => {
     );
   });
 
+  test('reads its texts once, however many layouts are built', async (t) => {
+    const dir = temporaryDir(t);
+    const source = checkpointIn(dir);
+    let reads = 0;
+    const calibration = new Calibration(texts, () => reads++);
+    for (const blockSize of [32, 64] as const) {
+      await buildModel(source, join(dir, `${blockSize}`), { id: 'tiny', blockSize, calibration });
+    }
+    assert.equal(reads, 6);
+    const alone = new Calibration(texts);
+    await buildModel(source, join(dir, 'alone'), { id: 'tiny', blockSize: 64, calibration: alone });
+    assert.deepEqual(contents(join(dir, '64')), contents(join(dir, 'alone')));
+  });
+
   test('is not made of float32, where nothing is rounded', async (t) => {
     const dir = temporaryDir(t);
-    const calibration = { texts, onProgress: () => assert.fail('it read') };
+    const calibration = new Calibration(texts, () => assert.fail('it read'));
     const options = { quantization: 'float32', calibration } as const;
     const { quantization } = await buildModel(checkpointIn(dir), join(dir, 'out'), options);
     assert.equal(quantization.calibrated, undefined);
@@ -135,13 +150,13 @@ describe('a calibrated build', () => {
   test('leaves nothing behind when it is aborted while it reads, or has nothing to read', async (t) => {
     const dir = temporaryDir(t);
     const source = checkpointIn(dir);
-    const build = (calibration: { texts: string[]; onProgress?: () => void }, signal?: AbortSignal) =>
+    const build = (calibration: Calibration, signal?: AbortSignal) =>
       buildModel(source, join(dir, 'out'), { calibration, ...(signal && { signal }) });
     const aborted = new AbortController();
     const reason = new Error('enough');
     const onProgress = () => aborted.abort(reason);
-    await assert.rejects(build({ texts, onProgress }, aborted.signal), reason);
-    await assert.rejects(build({ texts: [] }), { code: 'option_invalid' });
+    await assert.rejects(build(new Calibration(texts, onProgress), aborted.signal), reason);
+    await assert.rejects(build(new Calibration([])), { code: 'option_invalid' });
     assert.deepEqual(readdirSync(dir), ['checkpoint']);
   });
 
@@ -159,7 +174,7 @@ describe('a calibrated build', () => {
     }
     const same = join(dir, 'same');
     const given = [texts[0]!, `${texts[1]}\nin two lines\n`];
-    await buildModel(source, same, { id: 'tiny', calibration: { texts: given } });
+    await buildModel(source, same, { id: 'tiny', calibration: new Calibration(given) });
     assert.deepEqual(contents(join(dir, 'own')), contents(same));
     assert.notDeepEqual(contents(join(dir, 'default')), contents(same));
     const missing = await command(join(dir, 'nowhere.txt'), 'missing');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type BuildOptions, buildModel } from '../../src/builder/build-model.ts';
+import { Calibration } from '../../src/builder/calibrate.ts';
 import { defaultTexts } from '../../src/builder/default-texts.ts';
 import { argmax, ModelRunner } from '../support/onnx-runner.ts';
 import { sharedDir, sharedJson, sharedTokenizers } from '../support/tokenizers.ts';
@@ -58,7 +59,7 @@ describe('stories260K', {
     });
   });
 
-  const calibration = { texts: defaultTexts };
+  const calibration = new Calibration(defaultTexts);
   for (const { build, nats, how = JSON.stringify(build) } of [
     { build: { quantization: 'float32' }, nats: 1e-4 },
     { build: { quantization: 'int8' }, nats: 0.01 },

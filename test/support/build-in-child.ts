@@ -1,12 +1,13 @@
 /** A process that builds one model, and prints by how many bytes that raised its peak memory. */
 
 import { buildModel } from '../../src/builder/build-model.ts';
+import { Calibration } from '../../src/builder/calibrate.ts';
 import { residentPeakBytes } from './vm-high-water.ts';
 
 const [checkpoint, outDir, quantization, calibrationText] = process.argv.slice(2);
 const before = residentPeakBytes();
 await buildModel(checkpoint!, outDir!, {
   quantization: quantization as 'int4' | 'float32',
-  ...(calibrationText !== undefined && { calibration: { texts: [calibrationText] } }),
+  ...(calibrationText !== undefined && { calibration: new Calibration([calibrationText]) }),
 });
 console.log(residentPeakBytes() - before);
