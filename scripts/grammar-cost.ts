@@ -30,7 +30,11 @@ const schemas: [name: string, schema: unknown][] = [
   ['maxLength 100', { type: 'string', maxLength: 100 }],
   ['maxLength 256', { type: 'string', maxLength: 256 }],
   ['ten lengths', { type: 'object', properties: lengths, required: Object.keys(lengths) }],
-  ['maxLength 40 or a word', { anyOf: [{ type: 'string', maxLength: 40 }, { enum: ['on', 'off'] }] }],
+  ['a pattern of 100 letters', { type: 'string', pattern: '^[a-z ]{1,100}$' }],
+  [
+    'maxLength 40 or a longer word',
+    { anyOf: [{ type: 'string', maxLength: 40 }, { const: '-'.repeat(41) }] },
+  ],
 ];
 const tokensMax = 200;
 

@@ -1,5 +1,26 @@
 import type { Shape } from '../contract/schema/shape.ts';
 
+/** The alternatives without words that a text of another one may be anyway; some are told apart only so. */
+export function withoutCovered(of: readonly Shape[]): readonly Shape[] {
+  const isCovered = (value: unknown) =>
+    typeof value === 'string' &&
+    JSON.stringify(value) === `"${value}"` &&
+    of.some(
+      (one) =>
+        one.kind === 'string' && one.min <= lengthOf(value) && lengthOf(value) <= (one.max ?? Infinity),
+    );
+  return of.flatMap((one): Shape[] => {
+    if (one.kind !== 'literals') return [one];
+    const values = one.values.filter((value) => !isCovered(value));
+    return values.length === 0 ? [] : [{ ...one, values }];
+  });
+}
+
+/** In code points, as a schema counts. */
+function lengthOf(value: string): number {
+  return [...value].length;
+}
+
 /**
  * Whether two alternatives of a union are told apart before either opens a text of bounded length: by their
  * type, or, of two objects, by the first member, which both require. What is uncertain is not.

@@ -1,6 +1,6 @@
 import type { Member, Pattern, ReadSchema, Shape } from '../contract/schema/shape.ts';
 import { integerDefault } from '../contract/schema/shape.ts';
-import { beginApart } from './alternatives.ts';
+import { beginApart, withoutCovered } from './alternatives.ts';
 import { automatonOf, type State } from './automaton.ts';
 import { markOf, marksMax, type TextLength, type WrittenGrammar } from './marks.ts';
 import { integersBetween, numbersBetween } from './numbers.ts';
@@ -10,9 +10,9 @@ import {
   anyText,
   choice,
   plainCharacter,
-  plainRest,
   quoted,
   repeat,
+  sequence,
   spelled,
   text,
 } from './pattern.ts';
@@ -44,6 +44,7 @@ class Writer {
   readonly #rules = new Map<string, string>();
   readonly #names = new Map<string, string>();
   readonly #terminals = new Map<Pattern, string>();
+  readonly #rests = new Map<string, Pattern>();
   readonly #lengths: TextLength[] = [];
   /** In an alternative that begins like another one of its union. */
   #isUncertain = false;
@@ -80,14 +81,17 @@ class Writer {
       case 'map':
         return this.#rule(this.#map(this.#term(shape.values)));
       case 'string':
-        return this.#text(shape);
+        return this.#text(shape, plainCharacter);
+      case 'pattern':
+        return this.#pattern(shape.pattern);
       default:
         return this.#terminal(patternOf(shape));
     }
   }
 
-  #alternatives(of: readonly Shape[]): string {
+  #alternatives(all: readonly Shape[]): string {
     const around = this.#isUncertain;
+    const of = withoutCovered(all);
     const terms = of.map((one) => {
       const isApart = of.every((other) => other === one || beginApart(one, other, this.#definitions));
       this.#isUncertain = around || !isApart;
@@ -97,16 +101,26 @@ class Writer {
     return terms.join(' | ');
   }
 
-  #text({ min, max }: TextLength): string {
+  /** So many characters of one kind are counted as any are; other patterns are spelled out. */
+  #pattern(pattern: Pattern): string {
+    const { of, min, max } = pattern.kind === 'repeat' ? pattern : { of: null, min: 0, max: null };
+    const characters = of?.kind === 'characters' ? spelled(of) : null;
+    if (characters?.kind === 'characters' && (min > 0 || max !== null))
+      return this.#text({ min, max }, characters);
+    return this.#terminal(quoted(spelled(pattern)));
+  }
+
+  /** A text of these characters, which need no escapes. */
+  #text({ min, max }: TextLength, characters: Pattern): string {
     if (min === 0 && max === null) return this.#terminal(anyText);
     const known = this.#lengths.findIndex((length) => length.min === min && length.max === max);
     const number = known === -1 ? this.#lengths.length : known;
     if (this.#isUncertain || number === marksMax)
       // It has no escapes: each would be one more thing to count.
-      return this.#terminal(quoted(repeat(plainCharacter, min, max)));
+      return this.#terminal(quoted(repeat(characters, min, max)));
     this.#lengths[number] = { min, max };
     const mark = [...markOf(number)].map((byte) => byteClass([[byte, byte]])).join(' ');
-    const begun = this.#rule(`${mark} | ${this.#terminal(plainRest)}`);
+    const begun = this.#rule(`${mark} | ${this.#rest(characters)}`);
     return this.#rule(`${literal('"')} ${begun}`);
   }
 
@@ -119,6 +133,14 @@ class Writer {
       this.#rules.set('any', [...scalars, array, object].join(' | '));
     }
     return 'any';
+  }
+
+  /** Any number of these characters, behind the quote that opens their text: one for all lengths. */
+  #rest(characters: Pattern): string {
+    const key = JSON.stringify(characters);
+    const rest = this.#rests.get(key) ?? sequence(repeat(characters, 0, null), text('"'));
+    this.#rests.set(key, rest);
+    return this.#terminal(rest);
   }
 
   #array(items: Shape, min: number, max: number | null): string {
@@ -218,8 +240,6 @@ function patternOf(shape: Shape): Pattern {
       return integersBetween(BigInt(shape.min), BigInt(shape.max));
     case 'number':
       return shape.min === null && shape.max === null ? anyNumber : numbersBetween(shape.min, shape.max);
-    case 'pattern':
-      return quoted(spelled(shape.pattern));
     case 'literals':
       return choice(...shape.values.map((value) => text(JSON.stringify(value))));
     default:

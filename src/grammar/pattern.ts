@@ -65,9 +65,6 @@ const escaped = choice(
 /** A JSON string of any length. */
 export const anyText = quoted(repeat(choice(plainCharacter, sequence(text('\\'), escaped)), 0, null));
 
-/** A JSON string without escapes, of any length, behind the quote that opens it. */
-export const plainRest = sequence(repeat(plainCharacter, 0, null), text('"'));
-
 /** Digits that JavaScript reads exactly. */
 const whole = choice(text('0'), sequence(charactersIn([0x31, 0x39]), repeat(digit, 0, 14)));
 

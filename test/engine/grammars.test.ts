@@ -13,7 +13,7 @@ const heavy = {
   type: 'json_schema' as const,
   schema: {
     type: 'array',
-    prefixItems: [...'abcdefgh'].map((letter) => ({ type: 'string', pattern: `[^${letter}]{250}` })),
+    prefixItems: [...'abcdefgh'].map((letter) => ({ type: 'string', pattern: `([^${letter}]x){125}` })),
   },
 };
 

@@ -113,6 +113,48 @@ test('[SLMD-FMT-1] where a text may be another alternative, both are held to wha
   assert.equal(await walk.allows(word, '"kit"'), false);
 });
 
+test('[SLMD-FMT-1] a pattern that is one kind of character, so many times, is counted as any text is', async () => {
+  const walk = new GrammarWalk();
+  const pattern = (source: string) => ({ type: 'string', pattern: source });
+  assert.deepEqual(written(pattern('^[a-zé€]{2,100}$')).lengths, [{ min: 2, max: 100 }]);
+  assert.equal(await walk.allows(pattern('^[a-zé€]{2,3}$'), '"aé€"'), true);
+  for (const text of ['"a"', '"aé€a"', '"aA"', '"é"'])
+    assert.equal(await walk.allows(pattern('^[a-zé€]{2,3}$'), text), false, text);
+  // Of a quote and a letter the letter is what needs no escape; of a quote alone nothing is counted.
+  assert.equal(await walk.allows(pattern('^["a]{2}$'), '"aa"'), true);
+  assert.deepEqual(written(pattern('^"{2,3}$')).lengths, []);
+  assert.equal(await walk.allows(pattern('^"{2,3}$'), '"\\"\\""'), true);
+  assert.deepEqual(await left(pattern('^[a-c]{1,2}$'), '"'), ['a', 'ab"']);
+});
+
+test('texts of the same characters are one rule, however long each is', () => {
+  const items = (lengths: number[]) => ({
+    type: 'array',
+    prefixItems: lengths.map((maxLength) => ({ type: 'string', maxLength })),
+  });
+  const rules = (lengths: number[]) => written(items(lengths)).ebnf.split('\n').length;
+  assert.ok(rules([5, 6, 7, 8]) - rules([5, 6, 7]) <= 3, written(items([5, 6, 7, 8])).ebnf);
+});
+
+test('[SLMD-FMT-1] a word that another alternative allows anyway is no alternative of its own', async () => {
+  const walk = new GrammarWalk();
+  const of = (...words: unknown[]) => ({ anyOf: [{ enum: words }, { type: 'string', maxLength: 3 }] });
+  assert.equal(written(of('on', 'é€😀')).lengths.length, 1);
+  assert.equal(written(of('on', 'a"b')).lengths.length, 0);
+  assert.equal(written(of('on', 'long')).lengths.length, 0);
+  assert.equal(written(of('on', 7, null)).lengths.length, 1);
+  for (const [text, allowed] of [
+    ['"on"', true],
+    ['7', true],
+    ['"abc"', true],
+    ['"abcd"', false],
+    ['8', false],
+  ] as const)
+    assert.equal(await walk.allows(of('on', 7, null), text), allowed, text);
+  assert.equal(await walk.allows(of('on', 'a"b', 'long'), '"a\\"b"'), true);
+  assert.equal(await walk.allows(of('on', 'a"b', 'long'), '"long"'), true);
+});
+
 test('[SLMD-FMT-1] a definition is counted where it stands alone and not where it is an alternative', async () => {
   const walk = new GrammarWalk();
   const schema = {

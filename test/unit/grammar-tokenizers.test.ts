@@ -17,11 +17,12 @@ const schema = {
     code: { type: 'string', pattern: '^[a-zé€]{2}-[0-9]+$' },
     mood: { enum: ['on', 'off', 'naïve 😀'] },
     note: { type: 'string', minLength: 2, maxLength: 9 },
+    slug: { type: 'string', pattern: '^[a-zé ]{3,7}$' },
     title: { anyOf: [{ type: 'string', maxLength: 3 }, { type: 'null' }] },
     state: { anyOf: [{ type: 'string', minLength: 4, maxLength: 6 }, { const: 'on' }] },
     values: { type: 'array', items: { type: 'number', minimum: -1, maximum: 1 }, maxItems: 3 },
   },
-  required: ['name', 'code', 'mood', 'note', 'title', 'state'],
+  required: ['name', 'code', 'mood', 'note', 'slug', 'title', 'state'],
 };
 
 for (const name of sharedTokenizers)
