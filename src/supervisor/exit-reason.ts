@@ -17,7 +17,8 @@ const lastWordsMax = 300;
 /** What a runtime prints after it has said what was wrong. */
 const noise = /^\s*(at .*|\^+|Node\.js v.*)?$/;
 
-const memoryWords = /heap out of memory|bad_alloc|Failed to allocate memory|Cannot allocate memory/i;
+const memoryWords =
+  /(heap|process|JavaScript) out of memory|bad_alloc|Failed to allocate memory|Cannot allocate memory/i;
 
 /**
  * Tells a crash from the want of memory: by what the process said last, or by a SIGKILL while the

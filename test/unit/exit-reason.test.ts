@@ -29,6 +29,8 @@ test('another signal while the kernel killed another process for memory is a cra
 test('a process that says it has no memory has none', () => {
   for (const words of [
     'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory',
+    '# Fatal process out of memory: Zone',
+    '# Fatal JavaScript out of memory: MemoryChunk allocation failed during deserialization.',
     "terminate called after throwing an instance of 'std::bad_alloc'",
     'Failed to allocate memory for requested buffer of size 123',
     'fork: Cannot allocate memory',
