@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,15 +10,13 @@ import { bootFile } from '../support/card-image.ts';
 import { certificate, startExampleBroker } from '../support/example-broker.ts';
 import { Guest, guestPatience } from '../support/guest.ts';
 import type { Mosquitto } from '../support/mosquitto.ts';
-import { isResult, TestRequester } from '../support/requester.ts';
-import { until } from '../support/wait.ts';
+import { TestRequester } from '../support/requester.ts';
+import { upgradeUnderLoad } from '../support/upgrade.ts';
 
 const prompt = 'turn on the kitchen light';
 const answer = '{"action":"turn_on","target":"light","room":"kitchen"}';
+const mebibyte = 1024 * 1024;
 const cgroup = '/sys/fs/cgroup/system.slice/slmd.service';
-const prompts = JSON.parse(
-  readFileSync(join(import.meta.dirname, '../golden/shipped-prompts.json'), 'utf8'),
-) as string[];
 
 /** One boot of a card that was flashed before, in order; what the board writes meanwhile is forgotten. */
 describe('a board of 512 MB that was flashed some time ago', { concurrency: false }, () => {
@@ -51,6 +49,9 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
     rmSync(dir, { recursive: true, force: true });
   });
 
+  /** Under an id of this boot: the board remembers what it was asked before. */
+  const ask = (why: string) => requester.send({ id: `warm-${why}`, prompt });
+
   /** The daemon and its engine. */
   const processes = async () => {
     const [daemon, engine] = (await guest.sh(`sort -n ${cgroup}/cgroup.procs`)).split('\n');
@@ -66,33 +67,16 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
   });
 
   test('an upgrade over the running version loses no prompt that is under way or comes meanwhile', async () => {
-    const ids = prompts.map((_, i) => `upgrade-${i}`);
-    const half = ids.length >> 1;
     const since = requester.heard.mark;
-    const logged = broker.log().length;
-    const sending = (i: number) => requester.send({ id: ids[i], prompt: prompts[i] });
-    for (let i = 0; i < half; i++) await sending(i);
-    await guest.whileUp(requester.event(ids[0] as string, 'started', { since, ...guestPatience }));
     const { size } = statSync(testPackage(newerVersion));
-    const install = `head -c ${size} /dev/vdb >/var/tmp/newer.deb && dpkg -i --force-confold /var/tmp/newer.deb`;
-    const upgrade = guest.sh(install);
-    const left = () => /Client slmd-kitchen .*disconnected/.exec(broker.log().slice(logged)) ?? undefined;
-    await guest.whileUp(until(left, 'the older version has left', guestPatience.ms));
-    for (let i = half; i < ids.length; i++) await sending(i);
-    await upgrade;
-    for (const id of ids)
-      assert.equal((await guest.whileUp(requester.result(id, guestPatience))).status, 'ok', id);
-    for (const id of ids) {
-      const results = requester.heard.all.filter(
-        (message) => isResult(message) && message.topic.endsWith(`/${id}`),
-      );
-      assert.equal(new Set(results.map(({ payload }) => payload.toString())).size, 1, `${id} has one result`);
-    }
+    const line = `head -c ${size} /dev/vdb >/var/tmp/newer.deb && dpkg -i --force-confold /var/tmp/newer.deb`;
+    const install = () => guest.sh(line);
+    await guest.whileUp(upgradeUnderLoad({ requester, broker, install, patience: guestPatience }));
     assert.equal((await requester.info({ since, ...guestPatience })).version, newerVersion);
   });
 
   test('the daemon and its engine are nobody, in a sandbox, and infer in it', async () => {
-    const id = await requester.send(prompt);
+    const id = await ask('sandbox');
     assert.equal((await guest.whileUp(requester.result(id, guestPatience))).text, answer);
     const { daemon, engine } = await processes();
     for (const pid of [daemon, engine]) {
@@ -141,5 +125,36 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
     const max = Number(await guest.sh(`cat ${cgroup}/memory.max`));
     const total_kib = Number(/MemTotal: +(\d+)/.exec(await guest.sh('cat /proc/meminfo'))?.[1]);
     assert.ok(Math.abs(max / (total_kib * 1024) - 0.75) < 0.02, `${max} of ${total_kib} KiB`);
+  });
+
+  test('an engine that finds no memory ends alone: its prompt ends with out_of_memory, and the daemon serves on', async () => {
+    const { daemon, engine } = await processes();
+    const before = await guest.shown('slmd', 'MainPID', 'NRestarts', 'MemoryMax');
+    const anonymous = async (pid: string) =>
+      Number(/RssAnon:\s+(\d+)/.exec(await guest.sh(`cat /proc/${pid}/status`))?.[1]) * 1024;
+    const kills = async () =>
+      Number(/^oom_kill (\d+)$/m.exec(await guest.sh(`cat ${cgroup}/memory.events`))?.[1]);
+    const killsBefore = await kills();
+    // Room for the daemon, for some files, and for half of an engine.
+    const room = (await anonymous(daemon)) + (await anonymous(engine)) / 2 + 16 * mebibyte;
+    const max = 192 * mebibyte;
+    // Held still, so that it is at work on the prompt when the memory goes.
+    await guest.sh(`kill -STOP ${engine}`);
+    const id = await ask('no-memory');
+    await guest.whileUp(requester.event(id, 'started', guestPatience));
+    await guest.sh(`systemctl set-property --runtime slmd.service MemoryMax=${max}`);
+    const held = Math.round(max - room);
+    const taker = await guest.sh(
+      `(echo -900 >/proc/self/oom_score_adj; exec sh -c 'echo $$ >${cgroup}/cgroup.procs; exec python3 -c "import time; held = bytes([1]) * ${held}; time.sleep(36000)"') </dev/null >/dev/null 2>&1 & echo $!`,
+    );
+    const { error } = await guest.whileUp(requester.result(id, guestPatience));
+    assert.equal(error?.code, 'out_of_memory', error?.message);
+    await guest.sh(`kill ${taker}`);
+    const again = await ask('memory-again');
+    assert.equal((await guest.whileUp(requester.result(again, guestPatience))).text, answer);
+    await guest.sh(`systemctl set-property --runtime slmd.service MemoryMax=${before.MemoryMax}`);
+    assert.ok((await kills()) > killsBefore);
+    assert.deepEqual(await guest.shown('slmd', 'MainPID', 'NRestarts', 'MemoryMax'), before);
+    assert.equal((await guest.shown('slmd', 'OOMPolicy')).OOMPolicy, 'continue');
   });
 });
