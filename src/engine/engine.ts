@@ -6,6 +6,7 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
+import { attentionPath } from '../onnx/attention-path.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
@@ -82,7 +83,7 @@ export async function openEngine(
 async function open(
   runtime: Runtime,
   directory: ModelDirectory,
-  { threads, rows }: EngineOptions,
+  { threads, rows, prefill_chunk_tokens: runTokens }: EngineOptions,
   contextLength: number,
 ): Promise<OpenedRows> {
   try {
@@ -90,6 +91,7 @@ async function open(
       threads,
       rows,
       contextLength,
+      runTokens,
       shape: shapeOf(directory.manifest),
       ...(directory.foreign && { foreign: directory.foreign }),
     });
@@ -102,15 +104,16 @@ async function open(
 async function openStore(
   { rows: [first], compute }: OpenedRows,
   { version: library, backend }: Runtime,
-  { prefixes }: EngineOptions,
+  { prefixes, prefill_chunk_tokens }: EngineOptions,
   { sha256 }: ModelDirectory,
 ): Promise<PrefixStore | null> {
   const snapshots = first?.snapshots;
   if (prefixes === null || first === undefined || snapshots === undefined) return null;
   const { accuracyLevel } = compute;
+  const path = attentionPath(first.contextLength, prefill_chunk_tokens);
   const store = new PrefixStore({
     ...prefixes,
-    facts: [sha256, version(), library, backend, accuracyLevel, cpuKinds()],
+    facts: [sha256, version(), library, backend, accuracyLevel, path, cpuKinds()],
     token_length: snapshots.tokenLength,
     context_length: first.contextLength,
     say: (line) => console.error(`slmd engine: ${line}`),

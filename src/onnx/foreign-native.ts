@@ -8,6 +8,7 @@ import {
   NativeValue,
   OutputValue,
   type Plan,
+  useHugePages,
 } from './ffi/index.ts';
 import { bytesOf, type Feed, type ForeignSession, firstTokens, lastLogits } from './foreign-decoder.ts';
 import { cacheDims, type ForeignInterface, type PastEntry } from './foreign-interface.ts';
@@ -24,6 +25,7 @@ export async function openForeignNative(
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
   try {
     dropFilePages(library, dirname(graphPath));
+    useHugePages(library);
     const run = new NativeRun(session, graph);
     return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
   } catch (thrown) {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { replaceAccuracyLevel } from './accuracy-level.ts';
 import type { DecoderRows } from './decoder.ts';
-import { dropFilePages, type Library, NativeSession } from './ffi/index.ts';
+import { dropFilePages, type Library, NativeSession, useHugePages } from './ffi/index.ts';
 import { NativeRows } from './native-rows.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
 
@@ -19,6 +19,8 @@ export async function openNativeRows(
   const session = await openSession(library, graphPath, compute);
   try {
     dropFilePages(library, dirname(graphPath));
+    // Before there is a KV cache: its pages are to come one by one, as far as somebody reaches.
+    useHugePages(library);
     return new NativeRows(session, contextLength, rowsFor(session));
   } catch (thrown) {
     await session.release();

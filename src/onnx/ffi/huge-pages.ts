@@ -1,0 +1,73 @@
+import { accessSync, closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import type { Library } from './library.ts';
+
+const pagemap = '/proc/self/pagemap';
+/** `MADV_COLLAPSE`, of Linux 6.1 and later; earlier ones refuse it. */
+const collapse = 25;
+/** What the kernel says of a page: 8 bytes, of which the highest bit is set where it is in memory. */
+const entryBytes = 8;
+const presentBit = 0x80;
+/** Of a huge page's pages so many must be there already: a twentieth of it is what may be added. */
+const presentMin = 0.95;
+
+/**
+ * Moves this process's memory, as far as it is in use, from small pages to huge ones.
+ *
+ * Decoding a token reads every weight once, and with pages of 4 KB the processor looks up where they lie
+ * half a million times a second. Memory that was never touched stays untouched, so no more is in use after than
+ * before. Does nothing where the system has no huge pages, or does not say what is mapped.
+ *
+ * @returns how many bytes are in huge pages now that were asked for
+ */
+export function useHugePages(library: Library): number {
+  const sizes = sizesOf(library);
+  if (sizes === null) return 0;
+  const madvise = library.koffi.load(null).func('int madvise(uintptr_t, size_t, int)');
+  let bytes = 0;
+  for (const start of windowsInUse(sizes))
+    if (madvise(start, sizes.huge, collapse) === 0) bytes += sizes.huge;
+  return bytes;
+}
+
+interface Sizes {
+  page: number;
+  huge: number;
+}
+
+function sizesOf({ koffi }: Library): Sizes | null {
+  try {
+    accessSync(pagemap, constants.R_OK);
+    const huge = Number(readFileSync('/sys/kernel/mm/transparent_hugepage/hpage_pmd_size', 'utf8'));
+    const page = koffi.load(null).func('int getpagesize()')() as number;
+    return huge > page ? { page, huge } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Where a huge page could begin and nearly all of its pages are in memory, in anonymous mappings. */
+function* windowsInUse({ page, huge }: Sizes): Iterable<number> {
+  const file = openSync(pagemap, 'r');
+  try {
+    const entries = new Uint8Array((huge / page) * entryBytes);
+    for (const [, from, to] of readFileSync('/proc/self/maps', 'utf8').matchAll(anonymousPattern)) {
+      const end = Number.parseInt(to!, 16);
+      const first = Math.ceil(Number.parseInt(from!, 16) / huge) * huge;
+      for (let start = first; start + huge <= end; start += huge) {
+        readSync(file, entries, 0, entries.length, (start / page) * entryBytes);
+        if (presentPages(entries) * page >= huge * presentMin) yield start;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function presentPages(entries: Uint8Array): number {
+  let count = 0;
+  for (let i = entryBytes - 1; i < entries.length; i += entryBytes) if (entries[i]! & presentBit) count++;
+  return count;
+}
+
+/** `7f00-7f10 rw-p 00000000 00:00 0`, with nothing behind it or `[heap]`. */
+const anonymousPattern = /^([0-9a-f]+)-([0-9a-f]+) rw-p 0+ 00:00 0 *(?:\[heap\])?$/gm;

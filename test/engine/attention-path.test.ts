@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openRuntime } from '../../src/onnx/runtime.ts';
+import { largestDifference } from '../support/onnx-runner.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+
+/** Float32 sums in another order differ by this much at most, at logits up to 15. */
+const float32Tolerance = 1e-4;
+const dir = await tinyModelDir({ build: { quantization: 'float32' } });
+
+for (const backend of ['native', 'node'] as const)
+  test(`the ${backend} backend takes another way through attention for long runs, to the same logits`, async () => {
+    const scores = await logitsOf(backend, 128);
+    const tiles = await logitsOf(backend, 2 ** 20);
+    const difference = largestDifference(scores, tiles);
+    assert.ok(difference < float32Tolerance);
+    assert.ok(difference > 0, 'sums in another order');
+    assert.deepEqual(await logitsOf(backend, 128), scores);
+  });
+
+async function logitsOf(backend: 'native' | 'node', runTokens: number): Promise<Float32Array> {
+  const options = { threads: 1, contextLength: 64, runTokens };
+  const { decoder } = await openRuntime(backend).openDecoder(join(dir, 'model.onnx'), options);
+  try {
+    for (let id = 1; id < 40; id++) await decoder.forward([id]);
+    return (await decoder.forward([40])).slice();
+  } finally {
+    await decoder.dispose();
+  }
+}
