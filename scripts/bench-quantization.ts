@@ -1,11 +1,13 @@
 /**
  * `npm run bench:quantization`: what each way of quantizing loses, on trained models.
  *
- * Builds the shipped model's checkpoint (or those that are given) in float32 and in every quantization,
- * reads texts token by token through the product's own decoder, and prints for each: bytes, the mean loss
- * (negative log-likelihood, nats per token), the mean Kullback–Leibler divergence from float32, and how
- * often the most probable token is the same. The shipped model reads held-out questions with what it
- * answers in float32. A checkpoint that is given must hold a JSON with lists of token ids under keys named `ids`.
+ * Builds the shipped model's checkpoint (or the one that is given) in float32 and in every quantization: with scales
+ * by the nearest level, with those that were searched, and calibrated with the builder's own texts. Then it reads
+ * texts token by token through the product's own decoder, and prints for each: bytes, the mean loss (negative
+ * log-likelihood, nats per token), the mean Kullback–Leibler divergence from float32, and how often the most probable
+ * token is the same. The shipped model reads held-out questions with what it answers in float32; of a model that
+ * answers them alike, little can be told apart. A checkpoint that is given must hold a JSON with lists of token ids
+ * under keys named `ids`.
  *
  *     npm run bench:quantization -- [checkpoint ids.json]
  */

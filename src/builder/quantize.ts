@@ -151,6 +151,7 @@ function spreadErrors(
   for (let i = 0; i < size; i++) {
     const weight = weights[begin + i]!;
     const error = weight - level(weight * inverse, levels) * scale;
+    if (error === 0) continue;
     const shares = (column + i) * momentColumns;
     for (let k = first + i + 1; k < count; k++) weights[groupBegin + k]! -= error * feedback[shares + k]!;
   }
