@@ -7,7 +7,7 @@ import { BuildError } from './errors.ts';
 /** A longer text says nothing new, and attention over it costs its square. */
 const textTokensMax = 512;
 
-/** More tokens hardly change what is found, and a 3 B model takes a minute for each thousand. */
+/** Enough for groups of 128 columns many times over; a 3 B model takes some minutes for each thousand. */
 export const calibrationTokensMax = 8192;
 
 /**
