@@ -56,6 +56,6 @@ function isSet(mask: Int32Array, id: number): boolean {
   return (mask[id >> 5]! & (1 << (id & 31))) !== 0;
 }
 
-function clear(mask: Int32Array, ids: Iterable<number>): void {
-  for (const id of ids) mask[id >> 5]! &= ~(1 << (id & 31));
+function clear(mask: Int32Array, ids: ArrayLike<number>): void {
+  for (let i = 0; i < ids.length; i++) mask[ids[i]! >> 5]! &= ~(1 << (ids[i]! & 31));
 }

@@ -13,6 +13,8 @@ export class TokenTexts {
   /** Characters that begin in a token before its first quote. */
   readonly #lengths: Uint16Array;
   readonly #longestFirst: Uint32Array;
+  /** How many tokens are longer than 0, 1, 2 … characters. */
+  readonly #longer: number[];
   readonly #closing: number[] = [];
   /** Tokens that open a string and go on in it. */
   readonly #goingOn: Record<Place, number[]> = { outside: [], inside: [], escaped: [] };
@@ -25,6 +27,9 @@ export class TokenTexts {
     this.#longestFirst = Uint32Array.from(this.#tokens.keys()).sort(
       (a, b) => this.#lengths[b]! - this.#lengths[a]!,
     );
+    const longest = this.#lengths[this.#longestFirst[0] ?? 0] ?? 0;
+    this.#longer = new Array<number>(longest).fill(0);
+    for (const length of this.#lengths) for (let less = 0; less < length; less++) this.#longer[less]!++;
     for (const [id, bytes] of this.#tokens.entries()) {
       if (bytes[0] === markByte) this.#marking.push(id);
       if (!bytes.includes(quote)) continue;
@@ -43,22 +48,20 @@ export class TokenTexts {
     return walk(this.#tokens[id] ?? new Uint8Array(), place);
   }
 
-  *longerThan(length: number): Iterable<number> {
-    for (const id of this.#longestFirst) {
-      if (this.#lengths[id]! <= length) return;
-      yield id;
-    }
+  /** Nearly all of the vocabulary where little is left. */
+  longerThan(length: number): Uint32Array {
+    return this.#longestFirst.subarray(0, this.#longer[length] ?? 0);
   }
 
-  *closingBefore(length: number): Iterable<number> {
-    for (const id of this.#closing) if (this.#lengths[id]! < length) yield id;
+  closingBefore(length: number): number[] {
+    return length <= 0 ? [] : this.#closing.filter((id) => this.#lengths[id]! < length);
   }
 
-  goingOn(place: Place): Iterable<number> {
+  goingOn(place: Place): number[] {
     return this.#goingOn[place];
   }
 
-  get marking(): Iterable<number> {
+  get marking(): number[] {
     return this.#marking;
   }
 }
