@@ -5,10 +5,12 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { identify } from '../../src/builder/side-files.ts';
+import { shippedModel } from '../../src/lib/package-root.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import { engineBytes, sizeOf } from '../../src/model/memory-need.ts';
 import { activate } from '../../src/supply/activate.ts';
 import { readPointer } from '../../src/supply/pointer.ts';
+import { readSmokePrompts } from '../../src/supply/smoke.ts';
 import { sourceFile } from '../../src/supply/source.ts';
 import { ModelStore } from '../../src/supply/store.ts';
 import { type Ran, startCommand } from '../support/command.ts';
@@ -121,6 +123,15 @@ test('a model that fits without its cache is tried, because the cache takes memo
   assert.deepEqual([tried, store.pointer.active], [[], null]);
   await within(engineBytes(size, 0));
   assert.deepEqual([tried, store.pointer.active], [[store.pathOf('a')], 'a']);
+});
+
+test('the model that ships has smoke prompts of its own, and answers them as they say', async (t) => {
+  const { store, slmd } = given(t);
+  const prompts = await readSmokePrompts(shippedModel());
+  assert.ok(prompts.length > 1 && prompts.every(({ expect }) => expect !== undefined));
+  cpSync(shippedModel(), store.pathOf('home'), { recursive: true });
+  const { code, stderr } = await slmd('activate', 'home');
+  assert.equal(code, 0, stderr);
 });
 
 test('with a key only what its owner signed is activated', async (t) => {
