@@ -45,14 +45,24 @@ export async function tensorsOf(
 export async function packedBytes(architecture: Architecture, options: DecoderOptions): Promise<number> {
   const wanted = new WantedWeights();
   await buildDecoder(new GraphBuilder('survey'), wanted, architecture, options);
-  return wanted.packedBytes;
+  const { mlp } = architecture;
+  let bytes = 0;
+  for (const [name, packed] of wanted.packed) {
+    // Of an embedding by itself a token reads a row, and of experts those that it takes.
+    if (name === 'embedding') continue;
+    const share =
+      mlp.kind === 'experts' && name.includes('.experts.') ? mlp.expertsPerToken / mlp.experts : 1;
+    bytes += packed * share;
+  }
+  return bytes;
 }
 
 const nowhere: ExternalRange = { location: 'nowhere', offset: 0, length: 0 };
 
 class WantedWeights implements WeightStore {
   readonly tensors = new Map<string, readonly number[]>();
-  packedBytes = 0;
+  /** Bytes of matrices by their names. */
+  readonly packed = new Map<string, number>();
 
   async vector(tensor: string, length: number): Promise<Float32Array> {
     this.tensors.set(tensor, [length]);
@@ -67,8 +77,7 @@ class WantedWeights implements WeightStore {
   ): Promise<StoredMatrix> {
     for (const { tensor, rows, shape } of parts) this.tensors.set(tensor, shape ?? [rows, columns]);
     const rows = parts.reduce((sum, part) => sum + part.rows, 0);
-    // Of an embedding by itself a token reads a row.
-    if (name !== 'embedding') this.packedBytes += rows * packedRowBytes(columns, format);
+    this.packed.set(name, rows * packedRowBytes(columns, format));
     const stored = { name, rows, columns, data: nowhere };
     return format === 'float32' ? { ...stored, format } : { ...stored, format, scales: nowhere };
   }

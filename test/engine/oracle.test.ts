@@ -7,6 +7,7 @@ import { openEngine } from '../../src/engine/engine.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import { type Comparison, compareModels } from '../../src/oracle/compare.ts';
+import { tinyVariants } from '../golden/tiny-variants.ts';
 import { startCommand } from '../support/command.ts';
 import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { engineOptions } from '../support/forked-engine.ts';
@@ -187,4 +188,20 @@ test('layouts are tried by what a token reads: large blocks first, unless most o
     'int8 b32',
   ]);
   assert.deepEqual(await orderFor({}), ['int4 b64', 'int4 b32', 'int4 b128', 'int8 b32']);
+});
+
+test('a token reads no embedding that is not the head, and of experts only those that it takes', async (t) => {
+  const bytesOf = async (checkpoint: TinyCheckpointOptions) => {
+    const dir = temporaryDir(t);
+    writeTinyCheckpoint(dir, checkpoint);
+    const candidates = await fastestFirst(dir, {});
+    return candidates.find(({ layout }) => layout.quantization === 'int4' && layout.blockSize === 32)!.bytes;
+  };
+  assert.equal(await bytesOf({ tied: false }), await bytesOf({ tied: true }));
+  const experts = tinyVariants.granite_moe_bf16_shards;
+  const taking = (count: number) =>
+    bytesOf({ ...experts, config: { ...experts.config, num_experts_per_tok: count } });
+  // 64 → 2 × 44 and 44 → 64, of whole blocks of 32 with 16 bytes of levels and 8 more, in two layers.
+  const expert = 2 * (88 * 2 + 64 * 2) * (16 + 8);
+  assert.equal((await taking(5)) - (await taking(3)), 2 * expert);
 });
