@@ -1,5 +1,5 @@
-import { type GraphBuilder, microsoft } from '../onnx/graph.ts';
-import type { Architecture, Attention } from './architecture.ts';
+import { type Attribute, microsoft } from '../onnx/graph.ts';
+import type { Attention } from './architecture.ts';
 import { type Blocks, linear } from './linear.ts';
 import { normAlone } from './norm.ts';
 import type { Rotation } from './rotation.ts';
@@ -21,12 +21,14 @@ export async function attend(
   const name = `layer.${layer}.attention`;
   const parts = qkvParts(layer, attention);
   const packed = await linear(blocks, layer, `${name}.qkv`, parts, hiddenSize, input, attention.bias.qkv);
-  const { past, present } = cache(graph, layer, architecture);
+  const { past, present } = cache(blocks, layer);
   const inside = rotation.positions === null;
   const whole = inside && !attention.headNorms;
   const qkv = whole ? [packed, '', ''] : await separate(blocks, layer, packed, rotation);
   const inputs = [...qkv, ...past, 'seqlens_k', 'total_sequence_length'];
   if (inside) inputs.push(rotation.cos, rotation.sin);
+  const rounding = roundCache(blocks, layer);
+  if (rounding !== null) inputs.push(...Array(scaleInput - inputs.length).fill(''), ...rounding.scales);
   const attended = `${name}.heads`;
   graph.nodeWithOutputs('GroupQueryAttention', inputs, [attended, ...present], {
     domain: microsoft,
@@ -36,8 +38,10 @@ export async function attend(
       do_rotary: inside ? 1 : 0,
       ...optionsOf(attention),
       ...windowOf(blocks, layer),
+      ...rounding?.attributes,
     },
   });
+  blocks.onCached?.(layer, present);
   return attended;
 }
 
@@ -65,18 +69,37 @@ function windowOf({ architecture, options }: Blocks, layer: number): Record<stri
   return window === null || window >= options.contextLength ? {} : { local_window_size: window };
 }
 
+const kinds = ['key', 'value'] as const;
+
 function cache(
-  graph: GraphBuilder,
+  { graph, architecture, options }: Blocks,
   layer: number,
-  { attention: { kvHeads, headSize } }: Architecture,
 ): { past: string[]; present: string[] } {
-  const kinds = ['key', 'value'];
+  const { kvHeads, headSize } = architecture.attention;
+  const type = options.cacheScales === null ? 'float32' : 'int8';
   const shape = (capacity: string) => ['batch', kvHeads, capacity, headSize];
   return {
-    past: kinds.map((kind) =>
-      graph.input(`past_key_values.${layer}.${kind}`, 'float32', shape('past_capacity')),
+    past: kinds.map((kind) => graph.input(`past_key_values.${layer}.${kind}`, type, shape('past_capacity'))),
+    present: kinds.map((kind) => graph.output(`present.${layer}.${kind}`, type, shape('capacity'))),
+  };
+}
+
+/** Where GroupQueryAttention takes the scales of keys; those of values follow. */
+const scaleInput = 12;
+
+/** What makes the operator keep int8, a scale for each element of each head; null where it keeps float32. */
+function roundCache(
+  { graph, architecture, options }: Blocks,
+  layer: number,
+): { scales: string[]; attributes: Record<string, Attribute> } | null {
+  const scales = options.cacheScales?.[layer];
+  if (scales === undefined) return null;
+  const { kvHeads, headSize } = architecture.attention;
+  return {
+    scales: kinds.map((kind) =>
+      graph.constant(`layer.${layer}.${kind}.scales`, 'float32', [1, kvHeads, 1, headSize], scales[kind]),
     ),
-    present: kinds.map((kind) => graph.output(`present.${layer}.${kind}`, 'float32', shape('capacity'))),
+    attributes: { k_quant_type: 'PER_CHANNEL', v_quant_type: 'PER_CHANNEL', kv_cache_bit_width: 8 },
   };
 }
 

@@ -4,10 +4,11 @@ import { formatManifest, type Manifest, manifestFile } from '../model/manifest.t
 import { ExternalDataWriter } from '../onnx/external-data.ts';
 import { GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
+import { Calibration, type Found, type Reader } from './calibrate.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { readArchitecture } from './config.ts';
 import { buildDecoder } from './decoder.ts';
-import type { InputMoments } from './input-moments.ts';
+import { defaultTexts } from './default-texts.ts';
 import { type BuildOptions, type BuildPlan, planBuild } from './options.ts';
 import { intoDirectory } from './out-directory.ts';
 import { checkTokenizer, copySideFiles, identify, readEosTokenIds } from './side-files.ts';
@@ -47,13 +48,14 @@ export async function buildModel(
     const { parameters, bytes } = await checkTensors(checkpoint, architecture, plan);
     progress.bytesTotal = bytes;
     return await intoDirectory(outDir, options.force ?? false, async (dir) => {
-      const { calibration, signal } = options;
-      const source = { checkpointDir, architecture, options: plan, workDir: join(dir, 'calibration') };
-      const moments =
-        calibration !== undefined && plan.calibrated
-          ? await calibration.moments(source, signal)
-          : new Map<string, InputMoments>();
-      const files: Files = await writeGraph(dir, checkpoint, architecture, plan, moments);
+      const source = { checkpointDir, architecture, workDir: join(dir, 'calibration') };
+      const files: Files = await writeGraph(
+        dir,
+        checkpoint,
+        architecture,
+        plan,
+        await calibrate(source, plan, options),
+      );
       Object.assign(files, await copySideFiles(checkpointDir, dir));
       const manifest = describe(architecture, plan, { parameters, eos_token_ids, files });
       await writeFile(join(dir, manifestFile), formatManifest(manifest), { flush: true });
@@ -64,17 +66,31 @@ export async function buildModel(
   }
 }
 
+/** What the checkpoint makes of texts, as far as the plan needs it. */
+async function calibrate(
+  reader: Omit<Reader, 'options'>,
+  plan: BuildPlan,
+  { calibration = new Calibration(defaultTexts), signal }: BuildOptions,
+): Promise<Found> {
+  const sought = { moments: plan.calibrated, cacheScales: plan.kvCache === 'int8' };
+  if (!sought.moments && !sought.cacheScales) return { moments: new Map(), cacheScales: [] };
+  return calibration.find({ ...reader, options: plan }, sought, signal);
+}
+
 async function writeGraph(
   dir: string,
   checkpoint: Checkpoint,
   architecture: Architecture,
   plan: BuildPlan,
-  moments: ReadonlyMap<string, InputMoments>,
+  { moments, cacheScales }: Found,
 ): Promise<Files> {
   const graph = new GraphBuilder('decoder');
   const data = await ExternalDataWriter.create(join(dir, 'model.onnx.data'));
   try {
-    await buildDecoder(graph, new StreamedWeights(checkpoint, data, moments), architecture, plan);
+    await buildDecoder(graph, new StreamedWeights(checkpoint, data, moments), architecture, {
+      ...plan,
+      cacheScales: plan.kvCache === 'int8' ? cacheScales : null,
+    });
     const model = graph.encode();
     await writeFile(join(dir, 'model.onnx'), model, { flush: true });
     return { 'model.onnx': identify(model), 'model.onnx.data': await data.finish() };
@@ -88,7 +104,7 @@ function describe(
   plan: BuildPlan,
   facts: Pick<Manifest, 'parameters' | 'eos_token_ids' | 'files'>,
 ): Manifest {
-  const { format, int8Layers, headFormat, accuracyLevel, calibrated } = plan;
+  const { format, int8Layers, headFormat, accuracyLevel, calibrated, kvCache } = plan;
   const bits = format === 'float32' ? 32 : format.bits;
   return {
     format: 1,
@@ -101,6 +117,7 @@ function describe(
       block_size: format === 'float32' ? null : format.blockSize,
       accuracy_level: format === 'float32' ? null : accuracyLevel,
       ...(calibrated ? { calibrated } : {}),
+      ...(kvCache === 'int8' ? { kv_cache: kvCache } : {}),
     },
     geometry: {
       layers: architecture.layers.length,

@@ -1,4 +1,5 @@
 import type { Architecture } from './architecture.ts';
+import type { CacheScales } from './cache-ranges.ts';
 import { encodeTexts } from './calibration-texts.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { type DecoderOptions, decoderLayer } from './decoder.ts';
@@ -20,7 +21,8 @@ export interface Reader {
 export class Calibration {
   readonly #texts: readonly string[];
   readonly #onProgress: OnRead;
-  #moments: Promise<Map<string, InputMoments>> | null = null;
+  /** By what was sought. */
+  readonly #found = new Map<string, Promise<Found>>();
 
   /** @param texts each is read as a user's turn; at most `calibrationTokensMax` tokens of them count */
   constructor(texts: readonly string[], onProgress: OnRead = () => {}) {
@@ -29,48 +31,66 @@ export class Calibration {
   }
 
   /** @param reader of the same checkpoint, whatever build it is for */
-  moments(reader: Reader, signal?: AbortSignal): Promise<Map<string, InputMoments>> {
-    this.#moments ??= inputMoments(reader, this.#texts, this.#onProgress, signal);
-    return this.#moments;
+  find(reader: Reader, sought: Sought, signal?: AbortSignal): Promise<Found> {
+    const key = JSON.stringify(sought);
+    const found = this.#found.get(key) ?? readTexts(reader, this.#texts, sought, this.#onProgress, signal);
+    this.#found.set(key, found);
+    return found;
   }
 }
 
 /** Told of texts that pieces of the decoder have read, and of how many such readings there are. */
 export type OnRead = (done: number, total: number) => void;
 
+/** What is looked for in what a checkpoint makes of texts. */
+export interface Sought {
+  /** What the inputs of matrices have in common. */
+  moments: boolean;
+  /** How far keys and values reach. */
+  cacheScales: boolean;
+}
+
+export interface Found {
+  /** By the names of matrices. Experts have none: most would have seen hardly a token. */
+  moments: Map<string, InputMoments>;
+  /** Of every layer, where they were sought. */
+  cacheScales: CacheScales[];
+}
+
 /**
- * Lets a checkpoint read texts in float32, and keeps what the inputs of its matrices have in common.
+ * Lets a checkpoint read texts in float32, and keeps what is sought.
  *
  * Piece after piece of the decoder reads all the texts: in memory are one layer, the texts' states, and the
  * moments, half a kilobyte for each column of a matrix.
  *
- * @returns moments by the names of matrices. Experts have none: most would have seen hardly a token.
  * @throws BuildError, SlmdError
  */
-export async function inputMoments(
+export async function readTexts(
   reader: Reader,
   texts: readonly string[],
+  sought: Sought,
   onRead: OnRead,
   signal?: AbortSignal,
-): Promise<Map<string, InputMoments>> {
+): Promise<Found> {
   const ids = await encodeTexts(reader, texts);
   const checkpoint = await Checkpoint.open(reader.checkpointDir, () => signal?.throwIfAborted());
   try {
-    const all = new Map<string, InputMoments>();
+    const found: Found = { moments: new Map(), cacheScales: [] };
     const states = await embedded(reader, checkpoint, ids);
-    const pieces = piecesOf(reader.architecture);
+    const pieces = piecesOf(reader.architecture, sought);
     let done = 0;
     for (const write of pieces) {
-      await withPiece(reader, checkpoint, write, async (piece) => {
+      await withPiece(reader, checkpoint, sought, write, async (piece) => {
         for (const [i, own] of states.entries()) {
           signal?.throwIfAborted();
           states[i] = await piece.read(own);
           onRead(++done, pieces.length * states.length);
         }
-        for (const [matrix, moments] of piece.moments) all.set(matrix, moments);
+        for (const [matrix, moments] of piece.moments) found.moments.set(matrix, moments);
+        if (piece.cacheScales !== null) found.cacheScales.push(piece.cacheScales);
       });
     }
-    return all;
+    return found;
   } finally {
     await checkpoint.close();
   }
@@ -98,8 +118,8 @@ async function embedded(
   });
 }
 
-/** Every layer, and the norm before the head. */
-function piecesOf({ layers, hiddenSize }: Architecture): PieceWriter[] {
+/** Every layer, and the norm before the head, whose input only the moments are of. */
+function piecesOf({ layers, hiddenSize }: Architecture, { moments }: Sought): PieceWriter[] {
   const writers = layers.map(
     ({ rope }, layer): PieceWriter =>
       async (blocks, states) => {
@@ -109,6 +129,7 @@ function piecesOf({ layers, hiddenSize }: Architecture): PieceWriter[] {
         return blocks.graph.node('Add', [sum, added!], 'states.next');
       },
   );
+  if (!moments) return writers;
   return [
     ...writers,
     async (blocks, states) => {

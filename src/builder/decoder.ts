@@ -1,6 +1,7 @@
 import type { GraphBuilder } from '../onnx/graph.ts';
 import type { Architecture } from './architecture.ts';
 import { attend } from './attention.ts';
+import type { CacheScales } from './cache-ranges.ts';
 import { expertMlp } from './experts.ts';
 import { type Blocks, linear } from './linear.ts';
 import { gatherRows, project, slice } from './matrix-nodes.ts';
@@ -19,6 +20,8 @@ export interface DecoderOptions {
   /** Of MatMulNBits. */
   accuracyLevel: number;
   logits: 'last' | 'all';
+  /** Of an int8 KV cache, for each layer; null for one in float32. */
+  cacheScales: readonly CacheScales[] | null;
   /** Positions in the rotary tables. */
   contextLength: number;
 }

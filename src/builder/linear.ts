@@ -12,6 +12,8 @@ export interface Blocks {
   options: DecoderOptions;
   /** Told of each matrix that is multiplied, and by which value of how many columns. */
   onLinear?(matrix: string, input: string, columns: number): void;
+  /** Told of what each layer leaves in the KV cache: the names of its keys and its values. */
+  onCached?(layer: number, present: readonly string[]): void;
 }
 
 /**

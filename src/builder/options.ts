@@ -19,6 +19,8 @@ export interface BuildOptions {
   scales?: ScaleSearch;
   /** Lets the checkpoint read texts first, to find out which errors of rounding can be made good by others. */
   calibration?: Calibration;
+  /** What the KV cache is kept in. For int8, the checkpoint reads the calibration's texts or default ones first. */
+  kvCache?: 'float32' | 'int8';
   /** Bits of the head (and of an embedding tied to it) where they should differ from the layers'. */
   headBits?: 4 | 8;
   /** Of MatMulNBits: 4 (default) computes with activations rounded to int8, 0 in float32. */
@@ -46,6 +48,7 @@ export interface BuildPlan extends DecoderOptions {
   format: WeightFormat;
   /** In order, each once; empty where all layers are alike. */
   int8Layers: readonly number[];
+  kvCache: 'float32' | 'int8';
   /** There are texts, and something to be quantized. */
   calibrated: boolean;
 }
@@ -66,17 +69,18 @@ export function planBuild(
   options: BuildOptions,
 ): BuildPlan {
   const { quantization = 'int4', blockSize = 32, accuracyLevel = 4, logits = 'last' } = options;
-  const { scales = 'search' } = options;
+  const { scales = 'search', kvCache = 'float32' } = options;
   check('quantization', quantization, ['int4', 'int8', 'float32']);
   check('blockSize', blockSize, [32, 64, 128]);
   check('accuracyLevel', accuracyLevel, [0, 1, 4]);
   check('logits', logits, ['last', 'all']);
   check('scales', scales, ['search', 'nearest']);
+  check('kvCache', kvCache, ['float32', 'int8']);
   const bits = quantization === 'int8' ? 8 : 4;
   const { headBits = bits } = options;
   check('headBits', headBits, [4, 8]);
   const int8Layers = bits === 4 ? layersOf(architecture, options.int8Layers ?? []) : [];
-  const id = options.id ?? `${slug(checkpointName)}-${quantization}`;
+  const id = options.id ?? `${slug(checkpointName)}-${quantization}${kvCache === 'int8' ? '-kv8' : ''}`;
   if (!modelIdPattern.test(id))
     throw new BuildError('option_invalid', `id ${id} does not match ${modelIdPattern}`);
   const format = (width: 4 | 8): WeightFormat =>
@@ -85,6 +89,8 @@ export function planBuild(
     id,
     format: format(bits),
     int8Layers,
+    kvCache,
+    cacheScales: null,
     calibrated: options.calibration !== undefined && quantization !== 'float32',
     layerFormats: architecture.layers.map((_, layer) => format(int8Layers.includes(layer) ? 8 : bits)),
     headFormat: format(headBits),

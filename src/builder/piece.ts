@@ -4,7 +4,8 @@ import { ExternalDataWriter } from '../onnx/external-data.ts';
 import { GraphBuilder } from '../onnx/graph.ts';
 import { type Feeds, openPlainGraph, type PlainGraph } from '../onnx/plain-graph.ts';
 import type { Architecture } from './architecture.ts';
-import type { Reader } from './calibrate.ts';
+import { CacheRanges, type CacheScales } from './cache-ranges.ts';
+import type { Reader, Sought } from './calibrate.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type InputMoments, momentColumns, momentGroups, outputMoments } from './input-moments.ts';
 import type { Blocks } from './linear.ts';
@@ -26,13 +27,14 @@ interface Input {
 export async function withPiece(
   reader: Reader,
   checkpoint: Checkpoint,
+  sought: Sought,
   write: PieceWriter,
   use: (piece: Piece) => Promise<void>,
 ): Promise<void> {
   const { architecture, workDir } = reader;
   await mkdir(workDir);
   try {
-    const written = await writePiece(reader, checkpoint, write);
+    const written = await writePiece(reader, checkpoint, sought, write);
     const graph = await openPlainGraph(join(workDir, 'model.onnx'));
     try {
       await use(new Piece(graph, written, architecture));
@@ -48,17 +50,21 @@ interface Written {
   /** The states that it gives. */
   next: string;
   inputs: Input[];
+  /** The layer's keys and values, where they are sought. */
+  cached: { present: readonly string[]; ranges: CacheRanges } | null;
 }
 
 async function writePiece(
   { architecture, options, workDir }: Reader,
   checkpoint: Checkpoint,
+  sought: Sought,
   write: PieceWriter,
 ): Promise<Written> {
   const graph = new GraphBuilder('piece');
   const data = await ExternalDataWriter.create(join(workDir, 'model.onnx.data'));
   try {
     const byName = new Map<string, { columns: number; matrices: string[] }>();
+    let cached: Written['cached'] = null;
     const width = ['batch', 'sequence', architecture.hiddenSize];
     graph.input('input_ids', 'int64', ['batch', 'sequence']);
     graph.input('seqlens_k', 'int32', ['batch']);
@@ -71,11 +77,16 @@ async function writePiece(
         ...options,
         layerFormats: options.layerFormats.map(() => 'float32'),
         logits: 'all',
+        cacheScales: null,
       },
       onLinear(matrix, input, columns) {
+        if (!sought.moments) return;
         // Some share theirs: gate and up, for one.
         const { matrices } = byName.get(input) ?? { matrices: [] };
         byName.set(input, { columns, matrices: [...matrices, matrix] });
+      },
+      onCached(layer, present) {
+        if (sought.cacheScales) cached = { present, ranges: rangesOf(architecture, layer) };
       },
     };
     const next = await write(blocks, graph.input('states', 'float32', width));
@@ -86,10 +97,15 @@ async function writePiece(
       moments: new Float32Array(momentGroups(columns) * momentColumns ** 2),
     }));
     await writeFile(join(workDir, 'model.onnx'), graph.encode());
-    return { next, inputs };
+    return { next, inputs, cached };
   } finally {
     await data.close();
   }
+}
+
+function rangesOf({ attention, layers, ropes }: Architecture, layer: number): CacheRanges {
+  const { kvHeads, headSize } = attention;
+  return new CacheRanges(kvHeads, headSize, ropes[layers[layer]!.rope]!.dimensions);
 }
 
 /** A piece that can be run: texts go in one after another, and what their states have in common adds up. */
@@ -106,11 +122,14 @@ export class Piece {
 
   /** @param states [tokens, hidden] of a text @returns those that the piece makes of them */
   read(states: Float32Array): Promise<Float32Array> {
-    const { next, inputs } = this.#written;
+    const { next, inputs, cached } = this.#written;
+    const present = cached?.present ?? [];
     return this.#graph.run(
       this.#feeds(states),
-      [next, ...inputs.map(({ output }) => output)],
-      (given, ...moments) => {
+      [next, ...present, ...inputs.map(({ output }) => output)],
+      (given, ...rest) => {
+        const moments = rest.slice(present.length);
+        cached?.ranges.add(rest[0]!, rest[1]!);
         for (const [i, { moments: sums }] of inputs.entries()) {
           for (const [at, value] of moments[i]!.entries()) sums[at]! += value;
         }
@@ -124,6 +143,11 @@ export class Piece {
     return this.#written.inputs.flatMap(({ matrices, moments }) =>
       matrices.map((matrix): [string, InputMoments] => [matrix, moments]),
     );
+  }
+
+  /** Of a layer, where they were sought, by all texts that were read. */
+  get cacheScales(): CacheScales | null {
+    return this.#written.cached?.ranges.scales ?? null;
   }
 
   #feeds(states: Float32Array): Feeds {

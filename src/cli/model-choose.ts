@@ -83,7 +83,7 @@ export async function buildChosen(
     });
   };
   try {
-    await build('float32', { quantization: 'float32' });
+    await build('float32', { quantization: 'float32', kvCache: 'float32' });
     let best: Tried | null = null;
     for (const candidate of await fastestFirst(checkpoint, options)) {
       const { layout } = candidate;

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util';
+import type { Manifest } from '../model/manifest.ts';
+import { kvBytes, sizeOf } from '../model/memory-need.ts';
 import { type Inspection, inspectModel } from '../supply/inspect.ts';
 import { coded } from './coded.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
@@ -43,6 +45,7 @@ function describe(inspection: Inspection, next: string): string {
     ['model', manifest?.id ?? null],
     ['parameters', parameters === null ? null : `${(parameters / 1e6).toFixed(2)} M`],
     ['quantization', inspection.quantization],
+    ['KV cache', manifest && kvLine(manifest)],
     ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes)})`).join(', ') || null],
     ['graph', graph && `${graph.variant} (${graph.path}): ${graph.reason}`],
     ['context', inspection.context_length === null ? null : `${inspection.context_length} tokens`],
@@ -63,6 +66,13 @@ function describe(inspection: Inspection, next: string): string {
   ];
   const known = facts.filter((fact): fact is [string, string] => fact[1] !== null);
   return known.map(([name, fact]) => `${name.padEnd(13)} ${fact}`).join('\n');
+}
+
+/** What others laid out keeps its cache in what its graph says. */
+function kvLine(manifest: Manifest): string | null {
+  if (manifest.layout !== undefined) return null;
+  const kilobytes = kvBytes(sizeOf(manifest), 1) / 1000;
+  return `${manifest.quantization.kv_cache ?? 'float32'}, ${kilobytes.toFixed(1)} kB a token`;
 }
 
 const signatures = {

@@ -114,7 +114,7 @@ async function openStore(
   const store = new PrefixStore({
     ...prefixes,
     facts: [sha256, version(), library, backend, accuracyLevel, path, cpuKinds()],
-    token_length: snapshots.tokenLength,
+    token_bytes: snapshots.tokenBytes,
     context_length: first.contextLength,
     say: (line) => console.error(`slmd engine: ${line}`),
   });

@@ -15,12 +15,12 @@ const tokensMax = 1 << 20;
 /** The tokens of a prefix, and what they have left in the KV cache. */
 export interface Prefix {
   ids: readonly number[];
-  snapshot: Float32Array<ArrayBuffer>;
+  snapshot: Uint8Array<ArrayBuffer>;
 }
 
 /** The size of a file. */
-export function prefixBytes(tokens: number, tokenLength: number): number {
-  return headBytes + tokens * 4 * (1 + tokenLength);
+export function prefixBytes(tokens: number, tokenBytes: number): number {
+  return headBytes + tokens * (4 + tokenBytes);
 }
 
 /** Writes a prefix to a new file that only its owner can read: token ids are text. */
@@ -39,31 +39,31 @@ export async function writePrefix(path: string, facts: Buffer, { ids, snapshot }
 }
 
 /** The tokens of a file's prefix; null where it is damaged, or of other facts. */
-export async function readIds(path: string, facts: Buffer, tokenLength: number): Promise<number[] | null> {
+export async function readIds(path: string, facts: Buffer, tokenBytes: number): Promise<number[] | null> {
   return reading(path, async (file) => {
     const { size } = await file.stat();
     const head = await exactly(file, headBytes);
     if (head === null || !head.subarray(0, magic.length).equals(magic)) return null;
     if (!head.subarray(headBytes - 4 - hashBytes, headBytes - 4).equals(facts)) return null;
     const count = head.readUInt32LE(headBytes - 4);
-    if (count > tokensMax || size !== prefixBytes(count, tokenLength)) return null;
+    if (count > tokensMax || size !== prefixBytes(count, tokenBytes)) return null;
     const ids = await exactly(file, count * 4);
     return ids === null ? null : [...new Int32Array(arrayOf(ids))];
   });
 }
 
 /** All of a file; null where anything of it is not as it was written. */
-export async function readPrefix(path: string, facts: Buffer, tokenLength: number): Promise<Prefix | null> {
-  const ids = await readIds(path, facts, tokenLength);
+export async function readPrefix(path: string, facts: Buffer, tokenBytes: number): Promise<Prefix | null> {
+  const ids = await readIds(path, facts, tokenBytes);
   if (ids === null) return null;
   return reading(path, async (file) => {
     const head = await exactly(file, headBytes);
-    const rest = await exactly(file, ids.length * 4 * (1 + tokenLength));
+    const rest = await exactly(file, ids.length * (4 + tokenBytes));
     if (head === null || rest === null) return null;
     const hash = createHash('sha256');
     await hashAll(hash, [head.subarray(magic.length + hashBytes), ...slices(rest)]);
     if (!hash.digest().equals(head.subarray(magic.length, magic.length + hashBytes))) return null;
-    return { ids, snapshot: new Float32Array(arrayOf(rest.subarray(ids.length * 4))) };
+    return { ids, snapshot: new Uint8Array(arrayOf(rest.subarray(ids.length * 4))) };
   });
 }
 
@@ -94,7 +94,7 @@ function slices(bytes: Buffer): Buffer[] {
   return Array.from({ length: count }, (_, i) => bytes.subarray(i * sliceBytes, (i + 1) * sliceBytes));
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Float32Array): Buffer {
+function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Uint8Array): Buffer {
   return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 

@@ -12,8 +12,8 @@ export interface PrefixStoreOptions {
   bytes_max: number;
   /** Whatever the content of a KV cache follows from, besides the tokens. */
   facts: readonly unknown[];
-  /** Floats of a token. */
-  token_length: number;
+  /** Of a token, in the KV cache. */
+  token_bytes: number;
   /** Prefixes that are longer do not fit. */
   context_length: number;
   /** A line for the log; it quotes nothing of a prompt. */
@@ -84,7 +84,7 @@ export class PrefixStore {
     const most = this.reusable(prompt);
     const stored = this.#stored.find(({ ids }) => most > 0 && reusableTokens(ids, prompt) === most);
     if (stored === undefined) return null;
-    const prefix = await readPrefix(stored.path, this.#facts, this.#options.token_length).catch(() => null);
+    const prefix = await readPrefix(stored.path, this.#facts, this.#options.token_bytes).catch(() => null);
     if (prefix === null) {
       this.#options.say('a stored prefix is damaged and is removed');
       await this.#remove(stored);
@@ -131,9 +131,9 @@ export class PrefixStore {
 
   /** What a file is; null for one that cannot be used, which is removed. */
   async #look(path: string): Promise<Stored | null> {
-    const { token_length, context_length } = this.#options;
+    const { token_bytes, context_length } = this.#options;
     const whole = path.endsWith(suffix);
-    const ids = whole ? await readIds(path, this.#facts, token_length).catch(() => null) : null;
+    const ids = whole ? await readIds(path, this.#facts, token_bytes).catch(() => null) : null;
     if (ids !== null && ids.length < context_length && path === this.#pathOf(ids)) {
       const { size, mtimeMs } = await stat(path);
       return { path, ids, bytes: size, used_at: mtimeMs };
@@ -166,7 +166,7 @@ export class PrefixStore {
   }
 
   #bytesOf(tokens: number): number {
-    return prefixBytes(tokens, this.#options.token_length);
+    return prefixBytes(tokens, this.#options.token_bytes);
   }
 
   #giveUp(thrown: unknown): void {

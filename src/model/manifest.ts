@@ -54,6 +54,8 @@ export const manifestSchema = z.object({
     accuracy_level: z.number().int().min(0).max(4).nullable(),
     /** Its errors were spread by what the checkpoint made of texts; absent if not. */
     calibrated: z.literal(true).optional(),
+    /** What the KV cache is kept in; absent for float32, and for what others laid out. */
+    kv_cache: z.literal('int8').optional(),
   }),
   geometry: z.object({
     layers: count,
@@ -78,8 +80,16 @@ export const manifestSchema = z.object({
 export type Manifest = z.infer<typeof manifestSchema>;
 export type Verification = z.infer<typeof verificationSchema>;
 
-/** For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `int8`, `float16`, `float32`. */
-export function quantizationName({ bits, block_size, int8_layers }: Manifest['quantization']): string {
+/**
+ * For people: `int4 b32`, `int8 b64`, `int4 b32 with 2 int8 layers`, `int8`, `float16`, `float32`; what keeps its
+ * KV cache in int8 says so behind that.
+ */
+export function quantizationName(quantization: Manifest['quantization']): string {
+  const weights = weightsName(quantization);
+  return quantization.kv_cache === undefined ? weights : `${weights}, ${quantization.kv_cache} KV cache`;
+}
+
+function weightsName({ bits, block_size, int8_layers }: Manifest['quantization']): string {
   if (bits > 8) return `float${bits}`;
   if (block_size === null) return `int${bits}`;
   const mixed = int8_layers === undefined ? '' : ` with ${int8_layers.length} int8 layers`;

@@ -10,6 +10,8 @@ export interface ModelSize {
   layers: number;
   kv_heads: number;
   head_size: number;
+  /** What the KV cache is kept in; absent for float32. */
+  kv_cache?: 'int8' | undefined;
 }
 
 export function sizeOf({
@@ -17,9 +19,9 @@ export function sizeOf({
   quantization,
   geometry,
 }: Pick<Manifest, 'parameters' | 'quantization' | 'geometry'>): ModelSize {
-  const { bits, block_size } = quantization;
+  const { bits, block_size, kv_cache } = quantization;
   const { layers, kv_heads, head_size } = geometry;
-  return { parameters, bits, block_size, layers, kv_heads, head_size };
+  return { parameters, bits, block_size, layers, kv_heads, head_size, kv_cache };
 }
 
 /** A process with Node, ONNX Runtime and a tokenizer, before any weight. */
@@ -39,9 +41,9 @@ export function weightBytes(model: ModelSize): number {
   return model.parameters * packedBytesPerWeight(model);
 }
 
-/** Bytes of a float32 KV cache for so many tokens. */
-export function kvBytes({ layers, kv_heads, head_size }: ModelSize, tokens: number): number {
-  return 2 * layers * kv_heads * head_size * float32Bytes * tokens;
+/** Bytes of a KV cache for so many tokens. */
+export function kvBytes({ layers, kv_heads, head_size, kv_cache }: ModelSize, tokens: number): number {
+  return 2 * layers * kv_heads * head_size * (kv_cache === 'int8' ? 1 : float32Bytes) * tokens;
 }
 
 /** What the engine will take, in bytes. */

@@ -1,10 +1,13 @@
 import { type Library, NativeValue } from './ffi/index.ts';
-import type { CacheEntry } from './graph-interface.ts';
+import type { CacheEntry, CacheType } from './graph-interface.ts';
 
 /** A cached tensor bound to its place in the memory. */
 export interface BoundEntry extends CacheEntry {
   value: NativeValue;
 }
+
+type CacheArray = Float32Array<ArrayBuffer> | Int8Array<ArrayBuffer>;
+const arrays = { float32: Float32Array, int8: Int8Array } satisfies Record<CacheType, unknown>;
 
 /** The widest vector load of the CPUs that run this, and a cache line: rows of a head begin at one. */
 const alignmentBytes = 64;
@@ -19,19 +22,19 @@ const alignmentBytes = 64;
 export class CacheMemory {
   readonly #library: Library;
   readonly #capacity: number;
-  readonly #tensors: readonly { entry: CacheEntry; data: Float32Array<ArrayBuffer>; rowLength: number }[];
+  readonly #tensors: readonly { entry: CacheEntry; data: CacheArray; rowLength: number }[];
   readonly #bound: BoundEntry[] = [];
 
   constructor(library: Library, cache: readonly CacheEntry[], rows: number, capacity: number) {
     this.#library = library;
     this.#capacity = capacity;
-    const sizes = cache.map(({ heads, headSize }) => align(rows * heads * capacity * headSize * 4));
+    const sizes = cache.map((entry) => align(rows * rowBytes([entry], capacity)));
     const buffer = new ArrayBuffer(sizes.reduce((sum, size) => sum + size, alignmentBytes));
     const address = Number(library.koffi.address(new Uint8Array(buffer)) % BigInt(alignmentBytes));
     let offset = (alignmentBytes - address) % alignmentBytes;
     this.#tensors = cache.map((entry, i) => {
       const rowLength = entry.heads * capacity * entry.headSize;
-      const data = new Float32Array(buffer, offset, rows * rowLength);
+      const data = new arrays[entry.type](buffer, offset, rows * rowLength);
       offset += sizes[i]!;
       return { entry, data, rowLength };
     });
@@ -42,20 +45,23 @@ export class CacheMemory {
     const bound = this.#tensors.map(({ entry, data, rowLength }) => {
       const rows = data.subarray(first * rowLength, (first + count) * rowLength);
       const dims = [count, entry.heads, this.#capacity, entry.headSize];
-      return { ...entry, value: new NativeValue(this.#library, 'float32', rows, dims) };
+      return { ...entry, value: new NativeValue(this.#library, entry.type, rows, dims) };
     });
     this.#bound.push(...bound);
     return bound;
   }
 
-  /** Floats of one token, over all cached tensors. */
-  get tokenLength(): number {
-    return this.#tensors.reduce((sum, { entry }) => sum + entry.heads * entry.headSize, 0);
+  /** Of one token, over all cached tensors. */
+  get tokenBytes(): number {
+    return rowBytes(
+      this.#tensors.map(({ entry }) => entry),
+      1,
+    );
   }
 
   /** What the first tokens of a row have left: [tensor, head, token, headSize]. */
-  copyOut(row: number, tokens: number): Float32Array<ArrayBuffer> {
-    const copy = new Float32Array(tokens * this.tokenLength);
+  copyOut(row: number, tokens: number): Uint8Array<ArrayBuffer> {
+    const copy = new Uint8Array(tokens * this.tokenBytes);
     let offset = 0;
     for (const part of this.#partsOf(row, tokens)) {
       copy.set(part, offset);
@@ -65,7 +71,7 @@ export class CacheMemory {
   }
 
   /** Puts back what `copyOut` has given. */
-  copyIn(row: number, tokens: number, copy: Float32Array): void {
+  copyIn(row: number, tokens: number, copy: Uint8Array): void {
     let offset = 0;
     for (const part of this.#partsOf(row, tokens)) {
       part.set(copy.subarray(offset, offset + part.length));
@@ -77,18 +83,21 @@ export class CacheMemory {
     for (const { value } of this.#bound.splice(0)) value.release();
   }
 
-  *#partsOf(row: number, tokens: number): Iterable<Float32Array> {
+  *#partsOf(row: number, tokens: number): Iterable<Uint8Array> {
     for (const { entry, data, rowLength } of this.#tensors)
       for (let head = 0; head < entry.heads; head++) {
         const start = row * rowLength + head * this.#capacity * entry.headSize;
-        yield data.subarray(start, start + tokens * entry.headSize);
+        const part = data.subarray(start, start + tokens * entry.headSize);
+        yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
       }
   }
 }
 
 /** What one row costs once its whole context has been used. */
 export function rowBytes(cache: readonly CacheEntry[], capacity: number): number {
-  return cache.reduce((sum, { heads, headSize }) => sum + heads * capacity * headSize * 4, 0);
+  const bytes = ({ type, heads, headSize }: CacheEntry) =>
+    heads * capacity * headSize * arrays[type].BYTES_PER_ELEMENT;
+  return cache.reduce((sum, entry) => sum + bytes(entry), 0);
 }
 
 function align(bytes: number): number {

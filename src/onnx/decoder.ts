@@ -29,12 +29,12 @@ export interface Sequence {
 
 /** What the first tokens of a sequence have left in its KV cache: with it they need not be run again. */
 export interface Snapshots {
-  /** Floats of a token. */
-  readonly tokenLength: number;
+  /** Of a token. */
+  readonly tokenBytes: number;
   /** @param tokens no more than the sequence has */
-  take(tokens: number): Float32Array<ArrayBuffer>;
+  take(tokens: number): Uint8Array<ArrayBuffer>;
   /** Makes the sequence one of so many tokens, as `take` left it; when no run is under way. */
-  restore(tokens: number, snapshot: Float32Array): Promise<void>;
+  restore(tokens: number, snapshot: Uint8Array): Promise<void>;
 }
 
 /** A sequence that has a model to itself. */

@@ -4,9 +4,13 @@ import type { InferenceSession } from 'onnxruntime-common';
 export interface CacheEntry {
   input: string;
   output: string;
+  type: CacheType;
   heads: number;
   headSize: number;
 }
+
+/** int8 is rounded by scales that are in the graph. */
+export type CacheType = 'float32' | 'int8';
 
 /** What `src/model/README.md` describes, found in a graph. */
 export interface GraphInterface {
@@ -46,10 +50,10 @@ function cacheEntry(input: ValueMetadata, outputs: readonly ValueMetadata[]): Ca
   const [, heads, , headSize] = input.isTensor ? input.shape : [];
   if (
     !input.isTensor ||
-    input.type !== 'float32' ||
+    (input.type !== 'float32' && input.type !== 'int8') ||
     typeof heads !== 'number' ||
     typeof headSize !== 'number'
   )
-    throw new Error(`the graph's ${input.name} is not float32 [batch, heads, tokens, head size]`);
-  return { input: input.name, output, heads, headSize };
+    throw new Error(`the graph's ${input.name} is not float32 or int8 [batch, heads, tokens, head size]`);
+  return { input: input.name, output, type: input.type, heads, headSize };
 }

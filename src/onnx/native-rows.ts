@@ -229,17 +229,17 @@ class Row implements Sequence, Snapshots {
     this.rewind(0);
   }
 
-  get tokenLength(): number {
-    return this.#memory.tokenLength;
+  get tokenBytes(): number {
+    return this.#memory.tokenBytes;
   }
 
-  take(tokens: number): Float32Array<ArrayBuffer> {
+  take(tokens: number): Uint8Array<ArrayBuffer> {
     assertRewind(this, tokens);
     return this.#memory.copyOut(this.index, tokens);
   }
 
   /** Not while a run of its neighbours takes this row with it, which writes behind its last token. */
-  restore(tokens: number, snapshot: Float32Array): Promise<void> {
+  restore(tokens: number, snapshot: Uint8Array): Promise<void> {
     return this.#schedule.between(() => {
       this.#memory.copyIn(this.index, tokens, snapshot);
       this.#length = tokens;

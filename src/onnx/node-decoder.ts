@@ -120,8 +120,9 @@ class GrowingDecoder implements Decoder {
 
   #empty(): TensorMap {
     const past: TensorMap = {};
-    for (const { input, heads, headSize } of this.#entries) {
-      past[input] = new this.#runtime.Tensor('float32', new Float32Array(0), [1, heads, 0, headSize]);
+    for (const { input, type, heads, headSize } of this.#entries) {
+      const nothing = type === 'int8' ? new Int8Array(0) : new Float32Array(0);
+      past[input] = new this.#runtime.Tensor(type, nothing, [1, heads, 0, headSize]);
     }
     return past;
   }

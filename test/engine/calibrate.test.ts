@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { buildModel } from '../../src/builder/build-model.ts';
-import { Calibration, inputMoments } from '../../src/builder/calibrate.ts';
+import { Calibration, readTexts } from '../../src/builder/calibrate.ts';
 import { encodeTexts } from '../../src/builder/calibration-texts.ts';
 import { Checkpoint } from '../../src/builder/checkpoint.ts';
 import { readArchitecture } from '../../src/builder/config.ts';
@@ -30,6 +30,8 @@ async function readerOf(checkpointDir: string) {
   const options = planBuild(architecture, 'tiny', { logits: 'all' });
   return { checkpointDir, architecture, options, workDir: join(dirname(checkpointDir), 'work') };
 }
+
+const sought = { moments: true, cacheScales: false };
 
 type Reader = Awaited<ReturnType<typeof readerOf>>;
 
@@ -72,7 +74,7 @@ describe('a calibration', () => {
   for (const [name, variant] of Object.entries(tinyVariants)) {
     test(`of "${name}" reads in every layer what a float32 build reads`, async (t) => {
       const reader = await readerOf(checkpointIn(temporaryDir(t), variant));
-      const moments = await inputMoments(reader, texts, () => {});
+      const { moments } = await readTexts(reader, texts, sought, () => {});
       const [byMoments, byLogits] = [
         await headSquares(reader, moments.get('head')!),
         await logitSquares(t, reader),
@@ -84,7 +86,7 @@ describe('a calibration', () => {
   test('knows the inputs of every matrix of a layer, and says how far it is', async (t) => {
     const reader = await readerOf(checkpointIn(temporaryDir(t)));
     const heard: [number, number][] = [];
-    const moments = await inputMoments(reader, texts, (...step) => heard.push(step));
+    const { moments } = await readTexts(reader, texts, sought, (...step) => heard.push(step));
     const ofLayer = (layer: number) =>
       ['attention.qkv', 'attention.out', 'mlp.gate', 'mlp.up', 'mlp.down'].map(
         (matrix) => `layer.${layer}.${matrix}`,

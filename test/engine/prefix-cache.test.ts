@@ -23,7 +23,11 @@ async function run(decoder: Sequence, prefixes: PrefixCache, prompt: readonly nu
   return { cached, logits };
 }
 
-const models = { 'the shipped model': shippedModel(), 'random weights': await tinyModelDir() };
+const models = {
+  'the shipped model': shippedModel(),
+  'random weights': await tinyModelDir(),
+  'an int8 KV cache': await tinyModelDir({ build: { kvCache: 'int8' } }),
+};
 
 for (const [name, dir] of Object.entries(models))
   describe(`the prefix cache over ${name}`, () => {

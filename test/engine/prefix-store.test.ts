@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { BuildOptions } from '../../src/builder/build-model.ts';
 import { PrefixStore, type PrefixStoreOptions } from '../../src/engine/prefix-store.ts';
 import type { GenerateMessage } from '../../src/ipc/messages.ts';
 import { ForkedEngine, request } from '../support/forked-engine.ts';
@@ -21,16 +22,16 @@ const filesIn = (dir: string) =>
   (existsSync(dir) ? readdirSync(dir) : []).filter((name) => /\.prefix/.test(name));
 
 /** An engine process that keeps prefixes in a directory; the model's weights follow from the seed. */
-async function start(t: TestContext, dir: string, { bytes_max = 1_000_000, seed = 1 } = {}) {
-  const model = await tinyModelDir({ checkpoint: { seed } });
+async function start(t: TestContext, dir: string, { bytes_max = 1_000_000, seed = 1, build = {} } = {}) {
+  const model = await tinyModelDir({ checkpoint: { seed }, build });
   const engine = await ForkedEngine.loaded(model, { prefixes: { dir, bytes_max } });
   t.after(() => engine.stop());
   return engine;
 }
 
 /** Asks until a prefix is on the disk: it is written while answers go on. */
-async function store(t: TestContext, dir: string): Promise<ForkedEngine> {
-  const engine = await start(t, dir);
+async function store(t: TestContext, dir: string, build: BuildOptions = {}): Promise<ForkedEngine> {
+  const engine = await start(t, dir, { build });
   await engine.run(ask('Open the blinds.'));
   await engine.run(ask('Close the door.'));
   for (let i = 0; i < 200; i++) {
@@ -53,6 +54,23 @@ test('[SLMD-RES-9] what two prompts share is there when the engine was killed an
   const [name] = filesIn(dir);
   assert.equal(statSync(join(dir, name!)).mode & 0o777, 0o600);
   assert.equal(statSync(dir).mode & 0o777, 0o700);
+});
+
+test('a prefix of an int8 KV cache is a quarter as large, comes back as it was, and is of no use to a float32 one', async (t) => {
+  const dir = join(temporaryDir(t), 'prefixes');
+  const build = { kvCache: 'int8' } as const;
+  await store(t, dir, build);
+  const expected = await (await start(t, join(temporaryDir(t), 'empty'), { build })).run(ask('Is it warm?'));
+  const done = await (await start(t, dir, { build })).run(ask('Is it warm?'));
+  assert.ok(done.usage.cached_tokens >= 64);
+  assert.equal(done.text, expected.text);
+  const [bytes] = filesIn(dir).map((name) => statSync(join(dir, name)).size);
+  const tokens = done.usage.cached_tokens;
+  const tokenBytes = 2 * 2 * 2 * 16; // Layers, keys and values, heads, head size.
+  assert.ok(bytes! >= tokens * (4 + tokenBytes) && bytes! < 2 * tokens * (4 + tokenBytes), `${bytes}`);
+  const other = await (await start(t, dir)).run(ask('Is it warm?'));
+  assert.equal(other.usage.cached_tokens, 0);
+  assert.deepEqual(filesIn(dir), []);
 });
 
 test('a stored prefix that is damaged anywhere is not used and is removed, with a line that quotes nothing', async (t) => {
@@ -127,14 +145,14 @@ test('a conversation that grows is not written at every turn', async (t) => {
 /** A store of prefixes of 100 tokens with two floats each. */
 function storeIn(dir: string, more: Partial<PrefixStoreOptions> = {}) {
   const said: string[] = [];
-  const options = { dir, bytes_max: 5200, facts: ['a'], token_length: 2, context_length: 1000 };
+  const options = { dir, bytes_max: 5200, facts: ['a'], token_bytes: 8, context_length: 1000 };
   return { said, store: new PrefixStore({ ...options, say: (line) => said.push(line), ...more }) };
 }
 const idsFrom = (start: number, tokens = 100) => Array.from({ length: tokens }, (_, i) => start + i);
 
 async function keep(store: PrefixStore, ids: number[]): Promise<void> {
   assert.ok(store.wants(ids));
-  store.save({ ids, snapshot: new Float32Array(ids.length * 2).fill(ids[0]!) });
+  store.save({ ids, snapshot: new Uint8Array(ids.length * 8).fill(ids[0]!) });
   await store.close();
 }
 
@@ -144,7 +162,7 @@ test('when there is no more room the prefix goes that was not used for longest, 
   await store.open();
   for (const start of [0, 1000, 2000, 3000]) await keep(store, idsFrom(start));
   const used = await store.load([...idsFrom(0), 7, 8, 9]);
-  assert.deepEqual([used?.ids.length, used?.snapshot.length, used?.snapshot[0]], [100, 200, 0]);
+  assert.deepEqual([used?.ids.length, used?.snapshot.length, used?.snapshot[0]], [100, 800, 0]);
   await keep(store, idsFrom(4000));
   const { store: next } = storeIn(dir);
   await next.open();

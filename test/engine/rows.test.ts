@@ -18,6 +18,7 @@ const graphs: Record<string, () => Promise<string>> = {
   int4: () => tinyModelDir(),
   int8: () => tinyModelDir({ build: { quantization: 'int8' } }),
   float32: () => tinyModelDir({ build: { quantization: 'float32' } }),
+  'an int8 KV cache': () => tinyModelDir({ build: { kvCache: 'int8' } }),
   'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
   'the model that ships': async () => shippedModel(),
 };

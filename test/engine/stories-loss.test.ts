@@ -64,6 +64,7 @@ describe('stories260K', {
     { build: { quantization: 'float32' }, nats: 1e-4 },
     { build: { quantization: 'int8' }, nats: 0.01 },
     { build: { quantization: 'int8', blockSize: 128 }, nats: 0.01 },
+    { build: { quantization: 'float32', kvCache: 'int8' }, nats: 0.01, how: 'float32 with an int8 KV cache' },
     // A model of 260,000 parameters has none to spare; larger ones lose less.
     { build: { quantization: 'int4' }, nats: 0.25 },
     { build: { quantization: 'int4', int8Layers: [0, 1, 2, 3, 4], headBits: 8 }, nats: 0.01 },

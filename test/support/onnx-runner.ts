@@ -49,10 +49,12 @@ export class ModelRunner {
 
   emptyCache(batch = 1): Cache {
     const { layers, kv_heads, head_size } = this.manifest.geometry;
+    const type = this.manifest.quantization.kv_cache ?? 'float32';
+    const none = type === 'int8' ? new Int8Array() : new Float32Array();
     const values = new Map<string, OnnxValue>();
     for (let layer = 0; layer < layers; layer++) {
       for (const kind of ['key', 'value'])
-        values.set(`${layer}.${kind}`, float32([], [batch, kv_heads, 0, head_size]));
+        values.set(`${layer}.${kind}`, new Tensor(type, none, [batch, kv_heads, 0, head_size]));
     }
     return { length: 0, values };
   }

@@ -194,6 +194,7 @@ describe('a build that is refused or fails leaves nothing behind', () => {
       { headBits: 16 },
       { scales: 'best' },
       { int8Layers: [2] },
+      { kvCache: 'int4' },
       { int8Layers: [0.5] },
       { accuracyLevel: 2 },
       { logits: 'none' },
