@@ -4,26 +4,25 @@ import { test } from 'node:test';
 import { openLibrary, useHugePages } from '../../src/onnx/ffi/index.ts';
 
 const library = openLibrary();
-const bytes = 64 * 1024 * 1024;
+const bytes = 32 * 1024 * 1024;
 
 test('memory in use is moved as it is, and what nobody has touched stays out of memory', () => {
-  const used = new Uint8Array(bytes);
-  for (let i = 0; i < bytes; i++) used[i] = i % 251;
+  const used = Buffer.alloc(bytes, 'weights');
   const untouched = new Uint8Array(bytes);
   const before = anonymousBytes();
-  const moved = useHugePages(library);
+  useHugePages(library);
   assert.ok(anonymousBytes() - before < bytes / 2, 'no more is in memory than was');
-  assert.ok(
-    used.every((byte, i) => byte === i % 251),
-    'its bytes are the same',
-  );
+  assert.ok(used.equals(Buffer.alloc(bytes, 'weights')), 'its bytes are the same');
   assert.ok(untouched.every((byte) => byte === 0));
-  if (knowsCollapse()) assert.ok(moved > bytes / 2, 'most of it is in huge pages');
-  else assert.equal(moved, 0);
+  if (knowsCollapse()) assert.ok(hugeBytes() > bytes / 2, 'most of it is in huge pages');
 });
 
 function anonymousBytes(): number {
   return Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+}
+
+function hugeBytes(): number {
+  return Number(/^AnonHugePages:\s+(\d+)/m.exec(readFileSync('/proc/self/smaps_rollup', 'utf8'))?.[1]) * 1024;
 }
 
 /** A kernel that has huge pages, and is of 6.1 or later. */
