@@ -221,6 +221,22 @@ test('a graph that runs for one token and fails for several is refused at load, 
     });
 });
 
+for (const [layout, write] of [
+  ['transformers.js', writeTransformersJsModel],
+  ['onnxruntime-genai', writeGenaiModel],
+] as const)
+  test(`[SLMD-INF-1] a graph of ${layout} has one row and its own rounding, and info says that it is the graph's doing`, async (t) => {
+    const dir = join(temporaryDir(t), 'tiny');
+    await write(dir, { build: { quantization: 'int4', accuracyLevel: 4 } });
+    const engine = await openEngine(dir, { ...engineOptions, rows: 'auto' });
+    const { rows, rows_chosen_by, accuracy_level, accuracy_level_chosen_by } = engine.info.engine;
+    assert.deepEqual(
+      [rows, rows_chosen_by, accuracy_level, accuracy_level_chosen_by],
+      [1, 'graph', 4, 'graph'],
+    );
+    await engine.close();
+  });
+
 test('a configuration or a file that is missing or wrong is named', async (t) => {
   const dir = join(temporaryDir(t), 'tiny');
   await writeTransformersJsModel(dir, { build });
