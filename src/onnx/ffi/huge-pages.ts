@@ -13,8 +13,8 @@ const presentMin = 0.95;
 /**
  * Moves this process's memory, as far as it is in use, from small pages to huge ones.
  *
- * Decoding a token reads every weight once, and with pages of 4 KB the processor looks up where they lie
- * half a million times a second. Memory that was never touched stays untouched, so no more is in use after than
+ * Decoding a token reads every weight once, and with pages of 4 KB the processor looks up where they lie once
+ * for every 4 KB. Memory that was never touched stays untouched, so no more is in use after than
  * before. Does nothing where the system has no huge pages, or does not say what is mapped.
  */
 export function useHugePages(library: Library): void {
