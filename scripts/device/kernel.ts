@@ -20,10 +20,12 @@ export interface Kernel {
   initrd: string;
   /** A directory with `modules/<version>`, as below `/usr/lib`. */
   modules: string;
+  /** Device trees of Raspberry Pis by file name, such as `bcm2837-rpi-3-b.dtb`. */
+  deviceTrees: string;
 }
 
-/** What stands between the kernel and its root: the machine's disks, and ext4 with its checksums. */
-const rootModules = ['virtio_blk', 'crc32c_generic', 'ext4'];
+/** What stands between the kernel and its root: the disks of each machine, and ext4 with its checksums. */
+const rootModules = ['virtio_blk', 'sdhci-iproc', 'bcm2835', 'crc32c_generic', 'ext4'];
 
 /**
  * Debian's kernel for arm64, which every board boots, with an initial RAM disk of our own: Debian's takes
@@ -42,6 +44,7 @@ export function kernel(): Kernel {
     image: join(unpacked, 'boot', `vmlinuz-${version}`),
     initrd,
     modules: library,
+    deviceTrees: join(library, `linux-image-${version}`, 'broadcom'),
   };
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Kernel } from '../../scripts/device/kernel.ts';
 import { GuestAgent, type Outcome } from './guest-agent.ts';
@@ -16,6 +17,9 @@ export const guestBroker = { address: '10.0.2.100', port: 8883 };
 /** What systemd gives up after a minute and a half on a board may take longer under emulation. */
 const unhurried = 'systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900';
 
+/** What waits for a core that this machine does not have comes too late for the deadlines of USB. */
+const coresMax = `maxcpus=${availableParallelism()}`;
+
 const mac = '52:54:00:12:34:56';
 
 export interface GuestOptions {
@@ -23,7 +27,10 @@ export interface GuestOptions {
   kernel: Kernel;
   /** The kernel's command line, as the boot partition has it. */
   commandLine: string;
-  memory_mib: number;
+  /** A board of which there is one, with the memory that is soldered to it; default: QEMU's `virt`. */
+  machine?: 'virt' | 'raspi3b';
+  /** Of `virt`. */
+  memory_mib?: number;
   /** Where the broker listens on loopback. */
   broker_port: number;
   /** For what it leaves: console, packets, the agent's line. */
@@ -114,21 +121,21 @@ export class Guest {
   }
 
   #arguments(): string[] {
-    const { kernel, commandLine, broker_port } = this.#options;
+    const { kernel, commandLine, broker_port, machine = 'virt' } = this.#options;
     const { address, port } = guestBroker;
     const broker = `guestfwd=tcp:${address}:${port}-cmd:socat - TCP4:127.0.0.1:${broker_port}`;
     return [
       ...['-display', 'none', '-monitor', 'none', '-no-reboot', '-serial', `file:${this.#at('console')}`],
       ...['-kernel', kernel.image, '-initrd', kernel.initrd],
-      ...['-append', `${commandLine.trim()} console=ttyAMA0 net.ifnames=0 ${unhurried}`],
+      ...['-append', `${commandLine.trim()} console=ttyAMA0 net.ifnames=0 ${unhurried} ${coresMax}`],
       ...['-netdev', `user,id=net,restrict=on,${broker}`],
       ...['-object', `filter-dump,id=packets,netdev=net,file=${this.#at('packets')}`],
-      ...this.#machine(),
+      ...(machine === 'virt' ? this.#virt() : this.#raspberryPi(machine)),
     ];
   }
 
-  #machine(): string[] {
-    const { card, memory_mib, forgets = false, second_disk } = this.#options;
+  #virt(): string[] {
+    const { card, memory_mib = 1024, forgets = false, second_disk } = this.#options;
     const disk = (id: string, file: string, more: string) => [
       ...['-drive', `id=${id},file=${file},format=raw,if=none,${more}`],
       ...['-device', `virtio-blk-pci,drive=${id}`],
@@ -142,6 +149,16 @@ export class Guest {
       ...['-chardev', `socket,id=agent,path=${this.#at('agent')},server=on,wait=off`],
       ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
       ...['-rtc', 'base=2020-01-01T00:00:00'],
+    ];
+  }
+
+  /** It has no clock, and nothing through which it could be asked anything but its network. */
+  #raspberryPi(machine: 'raspi3b'): string[] {
+    const { card, kernel, forgets = false } = this.#options;
+    return [
+      ...['-M', machine, '-dtb', join(kernel.deviceTrees, 'bcm2837-rpi-3-b.dtb')],
+      ...['-drive', `file=${card},format=raw,if=sd,cache=unsafe,snapshot=${forgets ? 'on' : 'off'}`],
+      ...['-device', `usb-net,netdev=net,mac=${mac}`],
     ];
   }
 }
