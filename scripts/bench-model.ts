@@ -3,7 +3,8 @@
  *
  * Writes a checkpoint with random weights, builds it in int4, loads it in the engine and lets it answer, each
  * in a process of its own, and prints time, speed, resident and peak memory (VmRSS, VmHWM). It says nothing of language:
- * random weights have none. Needs disk for the checkpoint and the model: 9 GB for `llama-3b`.
+ * random weights have none. Needs disk for the checkpoint and the model: 9 GB for `llama-3b`. What several prompts at
+ * a time gain is measured by `npm run bench -- --self`.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -24,7 +25,6 @@ const [task, ...args] = process.argv.slice(2);
 if (task === '--write') await write(args[0]!, args[1]!);
 else if (task === '--build') await build(args[0]!, args[1]!, Number(args[2]));
 else if (task === '--answer') await answer(args[0]!, Number(args[1]));
-else if (task === '--rows') await answerTogether(args[0]!, Number(args[1]));
 else bench(task ?? '', args[0] ?? '32', args[1] ?? '1');
 
 function bench(shape: string, blockSize: string, threads: string): void {
@@ -39,7 +39,6 @@ function bench(shape: string, blockSize: string, threads: string): void {
     child('--build', checkpoint, model, blockSize);
     rmSync(checkpoint, { recursive: true });
     child('--answer', model, threads);
-    child('--rows', model, threads);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -116,42 +115,6 @@ async function answer(model: string, threads: number): Promise<void> {
   // On a machine that does other things as well, this is what does not depend on them.
   console.log(`decode      ${cpuMs.toFixed(1)} ms of processor time a token`);
   console.log(`engine      resident ${mebibytes('VmRSS')} MiB, ${peak()}`);
-  await engine.close();
-}
-
-/** One prompt, then four at once: how many more tokens come in the same time. */
-async function answerTogether(model: string, threads: number): Promise<void> {
-  const engine = await openEngine(model, {
-    backend: 'native',
-    threads,
-    rows: 4,
-    prefill_chunk_tokens: 64,
-    context_length_max: 512,
-    max_tokens_default: null,
-    prefixes: null,
-  });
-  const { rows, rows_gain } = engine.info.engine;
-  const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };
-  const tokensPerSecond = async (count: number) => {
-    const content = `${'x '.repeat(8)}`;
-    const request = { response_format: null, sampling, max_tokens: answerTokens, stop: [] };
-    const all = await Promise.all(
-      Array.from({ length: count }, () =>
-        engine.generate({ ...request, messages: [{ role: 'user' as const, content }] }),
-      ),
-    );
-    const tokens = all.reduce((sum, { usage }) => sum + usage.completion_tokens, 0);
-    const first = Math.min(...all.map(({ stamps }) => stamps.started_at));
-    const last = Math.max(...all.map(({ stamps }) => stamps.last_token_at));
-    return (tokens / (last - first)) * 1000;
-  };
-  const rates: [alone: number, together: number][] = [];
-  for (let i = 0; i < 5; i++) rates.push([await tokensPerSecond(1), await tokensPerSecond(rows)]);
-  const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-  const [alone, together] = [median(rates.map(([one]) => one)), median(rates.map(([, all]) => all))];
-  console.log(
-    `${rows} at once   ${together.toFixed(1)} tokens/s against ${alone.toFixed(1)}: ${(together / alone).toFixed(2)} times (${rows_gain} at load), ${peak()}`,
-  );
   await engine.close();
 }
 

@@ -28,7 +28,7 @@ import { targetTable } from './bench/targets.ts';
 const usage = `npm run bench [-- options]
 
   --only <name>     one of ${columns.join(', ')}, or several with commas
-  --self            slmd alone instead: by context, block size and rows, and a whole device beside its decoder
+  --self            slmd alone instead: by context, block size, KV cache and rows, and a whole device beside its decoder
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
   --rounds <n>      how often everything is measured (default: 5)
@@ -120,7 +120,7 @@ async function measureAlone(): Promise<{ layouts: SelfResult[]; devices: DeviceR
   const devices: DeviceResult[] = [];
   for (const shape of options.shapes) {
     const layout = await withProgress(shape, async (models, onProgress) => {
-      devices.push(await measureDevice(shape, models.slmd[32], options.threads, options.rounds));
+      devices.push(await measureDevice(shape, models.slmd['block 32'], options.threads, options.rounds));
       return measureSelf(shape, models, { ...options, onProgress });
     });
     layouts.push(layout);

@@ -3,9 +3,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { readBandwidth } from '../../src/doctor/bandwidth.ts';
 import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
-import { kvBytes, type ModelSize, weightBytes } from '../../src/model/memory-need.ts';
+import { kvBytes, type ModelSize, sizeOf, weightBytes } from '../../src/model/memory-need.ts';
 import { contextLength, promptOf } from './measures.ts';
-import { type BenchModels, type BlockSize, blockSizes } from './models/build.ts';
+import { type BenchModels, type LayoutName, layoutNames } from './models/build.ts';
 import type { Clock } from './peers/peer.ts';
 import { PeerProcess } from './peers/peer-process.ts';
 import { median } from './statistics.ts';
@@ -19,14 +19,24 @@ export interface SelfOptions {
   onProgress(done: number, total: number): void;
 }
 
-/** slmd alone: decoding by the length of the context, for every block size. */
+/** slmd alone: by the length of the context, for every layout. */
 export interface SelfResult {
   shape: string;
   /** Bytes per second with as many threads, read right before each round. */
   bandwidths: number[];
-  cells: { blockSize: BlockSize; context: number; tokensPerSecond: number[]; bytesPerToken: number }[];
+  cells: SelfCell[];
   /** Tokens per second of so many prompts together, at block 32. */
   rows: { count: number; tokensPerSecond: number[] }[];
+}
+
+export interface SelfCell {
+  layout: LayoutName;
+  context: number;
+  /** Of the prompt, until the first token. */
+  prefillTokensPerSecond: number[];
+  /** Of the answer. */
+  tokensPerSecond: number[];
+  bytesPerToken: number;
 }
 
 const contexts = [16, 128, 512, 2048] as const;
@@ -34,35 +44,37 @@ const rowCounts = [1, 2, 4] as const;
 const rowsContext = 128;
 const rowsGainMin = 2.2;
 
-/** Block sizes take turns at each context, so that what else the machine does meets all alike. */
+/** Layouts take turns at each context, so that what else the machine does meets all alike. */
 export async function measureSelf(
   shape: string,
   models: BenchModels,
   options: SelfOptions,
 ): Promise<SelfResult> {
   const cells = contexts.flatMap((context) =>
-    blockSizes.map((blockSize) => ({
-      blockSize,
+    layoutNames.map((layout) => ({
+      layout,
       context,
+      prefillTokensPerSecond: [] as number[],
       tokensPerSecond: [] as number[],
-      bytesPerToken: bytesPerToken(models.slmd[blockSize], context),
+      bytesPerToken: bytesPerToken(models.slmd[layout], context),
     })),
   );
   const rows = rowCounts.map((count) => ({ count, tokensPerSecond: [] as number[] }));
   const result: SelfResult = { shape, bandwidths: [], cells, rows };
-  const open = new Map<BlockSize, PeerProcess>();
+  const open = new Map<LayoutName, PeerProcess>();
   try {
-    for (const blockSize of blockSizes) open.set(blockSize, await openSlmd(models.slmd[blockSize], options));
+    for (const layout of layoutNames) open.set(layout, await openSlmd(models.slmd[layout], options));
     for (let round = 0; round < options.rounds; round++) {
       result.bandwidths.push(await readBandwidth(Math.min(options.threads, availableParallelism()), null));
-      for (const { blockSize, context, tokensPerSecond } of cells) {
+      for (const { layout, context, prefillTokensPerSecond, tokensPerSecond } of cells) {
         const prompt = promptOf(round)(context);
-        const { intervals_ms } = await open.get(blockSize)!.answer(prompt, options.decodeTokens + 1);
+        const { ttft_ms, intervals_ms } = await open.get(layout)!.answer(prompt, options.decodeTokens + 1);
+        prefillTokensPerSecond.push((1000 * context) / ttft_ms);
         tokensPerSecond.push(1000 / median(intervals_ms));
       }
       for (const { count, tokensPerSecond } of rows) {
         const prompts = Array.from({ length: count }, (_, row) => promptOf(round * count + row)(rowsContext));
-        tokensPerSecond.push(await open.get(32)!.together(prompts, options.decodeTokens + 1));
+        tokensPerSecond.push(await open.get('block 32')!.together(prompts, options.decodeTokens + 1));
       }
       options.onProgress(round + 1, options.rounds);
     }
@@ -93,17 +105,13 @@ function bytesPerToken(model: string, context: number): number {
 
 /** What the manifest says of a model's size. */
 export function modelSize(model: string): ModelSize {
-  const manifest = JSON.parse(readFileSync(join(model, manifestFile), 'utf8')) as Manifest;
-  const { geometry, parameters, quantization } = manifest;
-  const { layers, kv_heads, head_size } = geometry;
-  const { bits, block_size } = quantization;
-  return { parameters, bits, block_size, layers, kv_heads, head_size };
+  return sizeOf(JSON.parse(readFileSync(join(model, manifestFile), 'utf8')) as Manifest);
 }
 
-/** A row for each context: tokens per second and the share of the memory's bandwidth, and what blocks win. */
+/** A row for each context: tokens per second and the share of the memory's bandwidth, and what a layout wins. */
 export function selfTable({ shape, bandwidths, cells }: SelfResult): string {
   const bandwidth = median(bandwidths);
-  const rows = contexts.map((context) => {
+  const decoding = contexts.map((context) => {
     const here = cells.filter((cell) => cell.context === context);
     const [block32] = here.map(({ tokensPerSecond }) => median(tokensPerSecond));
     const columns = here.flatMap(({ tokensPerSecond, bytesPerToken: bytes }) => {
@@ -116,8 +124,15 @@ export function selfTable({ shape, bandwidths, cells }: SelfResult): string {
     });
     return [`decode, context ${context}`, ...columns];
   });
-  const head = blockSizes.flatMap((blockSize) => [`block ${blockSize}`, 'of memory', '']);
-  return table([[`${shape}, tokens/s`, ...head], ...rows]);
+  const prefilling = contexts.map((context) => {
+    const speeds = cells
+      .filter((cell) => cell.context === context)
+      .map(({ prefillTokensPerSecond }) => median(prefillTokensPerSecond));
+    const columns = speeds.flatMap((speed) => [rounded(speed), '', `${(speed / speeds[0]!).toFixed(2)}×`]);
+    return [`prefill, ${context} tokens`, ...columns];
+  });
+  const head = layoutNames.flatMap((name) => [name, 'of memory', '']);
+  return table([[`${shape}, tokens/s`, ...head], ...decoding, ...prefilling]);
 }
 
 /** What several prompts at once gain over one. */

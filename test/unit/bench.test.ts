@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Comparison, PeerResult } from '../../scripts/bench/compare.ts';
 import { promptOf } from '../../scripts/bench/measures.ts';
+import type { LayoutName } from '../../scripts/bench/models/build.ts';
 import { q4BlockBytes } from '../../scripts/bench/models/gguf.ts';
 import { writeLlamaCppModel } from '../../scripts/bench/models/llama-cpp-model.ts';
 import { plot } from '../../scripts/bench/plot.ts';
@@ -124,19 +125,23 @@ test('a peer that could not be measured has no number, no ratio, and its reason'
 });
 
 test('a layout is compared with block 32 at the same context, and with what the memory gives', () => {
-  const cell = (context: number, blockSize: 32 | 64 | 128, speed: number) => ({
+  const cell = (context: number, layout: LayoutName, speed: number) => ({
     context,
-    blockSize,
+    layout,
+    prefillTokensPerSecond: [speed],
     tokensPerSecond: [speed],
     bytesPerToken: 100e6,
   });
   const cells = [16, 128, 512, 2048].flatMap((context) => [
-    cell(context, 32, 100),
-    cell(context, 64, 150),
-    cell(context, 128, 200),
+    cell(context, 'block 32', 100),
+    cell(context, 'block 64', 150),
+    cell(context, 'block 128', 200),
   ]);
-  const line = selfTable({ shape: 'some', bandwidths: [40e9], cells, rows: [] }).split('\n')[1]!;
+  const lines = selfTable({ shape: 'some', bandwidths: [40e9], cells, rows: [] }).split('\n');
+  const line = lines[1]!;
   assert.deepEqual(line.match(/[\d.]+×|\d+ %/g), ['25 %', '1.00×', '38 %', '1.50×', '50 %', '2.00×']);
+  const prefill = lines.find((text) => text.startsWith('prefill, 512'))!;
+  assert.deepEqual(prefill.match(/[\d.]+×/g), ['1.00×', '1.50×', '2.00×']);
 });
 
 interface ReadTensor {

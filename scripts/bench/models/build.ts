@@ -8,19 +8,26 @@ import { shapes } from '../shapes.ts';
 import { writeHubModel } from './hub-model.ts';
 import { writeLlamaCppModel } from './llama-cpp-model.ts';
 
-export const blockSizes = [32, 64, 128] as const;
-export type BlockSize = (typeof blockSizes)[number];
+/** What slmd is measured in. The first is what its peers have, too. */
+export const layouts = {
+  'block 32': { blockSize: 32 },
+  'block 64': { blockSize: 64 },
+  'block 128': { blockSize: 128 },
+  'int8 KV': { blockSize: 32, kvCache: 'int8' },
+} as const satisfies Record<string, BuildOptions>;
+export type LayoutName = keyof typeof layouts;
+export const layoutNames = Object.keys(layouts) as LayoutName[];
 
 /** One checkpoint of random weights in every form that is measured. */
 export interface BenchModels {
-  /** slmd's model directory, by its block size. */
-  slmd: Record<BlockSize, string>;
+  /** slmd's model directories. */
+  slmd: Record<LayoutName, string>;
   hub: string;
   gguf: string;
 }
 
 /** Counted up where what is built changes, so that nothing earlier is taken for it. */
-const form = 2;
+const form = 3;
 
 /** Told what is being built, and that it is done. */
 type OnStep = (step: string) => void;
@@ -42,9 +49,9 @@ export async function buildBenchModels(cache: string, shape: string, onStep: OnS
 }
 
 function pathsOf(dir: string): BenchModels {
-  const of = (blockSize: BlockSize) => join(dir, `int4-b${blockSize}`);
+  const slmd = layoutNames.map((name) => [name, join(dir, `int4-${name.replace(' ', '-').toLowerCase()}`)]);
   return {
-    slmd: { 32: of(32), 64: of(64), 128: of(128) },
+    slmd: Object.fromEntries(slmd) as BenchModels['slmd'],
     hub: join(dir, 'hub'),
     gguf: join(dir, 'q4_0.gguf'),
   };
@@ -56,10 +63,9 @@ async function buildAll(dir: string, shape: string, onStep: OnStep): Promise<voi
   onStep(`${shape}: random weights`);
   await writeRandomCheckpoint(checkpoint, shapes[shape]!);
   await copyTokenizer(checkpoint);
-  for (const blockSize of blockSizes) {
-    onStep(`${shape}: int4, block ${blockSize}`);
-    const options: BuildOptions = { id: 'bench', blockSize, scales: 'nearest' };
-    await buildModel(checkpoint, paths.slmd[blockSize], options);
+  for (const name of layoutNames) {
+    onStep(`${shape}: int4, ${name}`);
+    await buildModel(checkpoint, paths.slmd[name], { ...layouts[name], id: 'bench', scales: 'nearest' });
   }
   onStep(`${shape}: for transformers.js`);
   await writeHubModel(checkpoint, paths.hub);

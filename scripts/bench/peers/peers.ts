@@ -36,19 +36,19 @@ export const peerKinds: Record<string, PeerKind> = {
   slmd: {
     column: 'slmd',
     packages: null,
-    modelOf: ({ slmd }) => slmd[32],
+    modelOf: ({ slmd }) => slmd['block 32'],
     open: async (options) => (await import('./slmd.ts')).open(options),
   },
   'onnxruntime-node growing': {
     column: 'onnxruntime-node',
     packages: null,
-    modelOf: ({ slmd }) => slmd[32],
+    modelOf: ({ slmd }) => slmd['block 32'],
     open: async (options) => (await import('./onnxruntime-node.ts')).open(options, 'growing'),
   },
   'onnxruntime-node shared': {
     column: 'onnxruntime-node',
     packages: null,
-    modelOf: ({ slmd }) => slmd[32],
+    modelOf: ({ slmd }) => slmd['block 32'],
     open: async (options) => (await import('./onnxruntime-node.ts')).open(options, 'shared'),
   },
   'transformers.js': {
