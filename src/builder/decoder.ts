@@ -40,11 +40,12 @@ export async function buildDecoder(
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence']);
   graph.input('seqlens_k', 'int32', ['batch']);
   graph.input('total_sequence_length', 'int32', [1]);
+  const firstKept = options.logits === 'last' ? firstKeptPosition(graph) : null;
   const embedding = await storeEmbedding(blocks);
   const rotation = await rotations(blocks, ids);
   let residual: Residual = { sum: embed(blocks, ids, embedding), added: null };
   for (const [layer, { rope }] of architecture.layers.entries()) {
-    residual = await decoderLayer(blocks, layer, residual, rotation[rope]!);
+    residual = await decoderLayer(blocks, layer, residual, rotation[rope]!, firstKept);
   }
   await head(blocks, residual, embedding);
 }
@@ -70,6 +71,7 @@ export async function decoderLayer(
   layer: number,
   residual: Residual,
   rotation: Rotation,
+  firstKept: string | null,
 ): Promise<Residual> {
   const { norms, mlp, layers } = blocks.architecture;
   const source = `model.layers.${layer}`;
@@ -78,10 +80,10 @@ export async function decoderLayer(
   const before = await norm(blocks, `${name}.attention`, weightOf(norms.beforeAttention), residual);
   let attended = await attend(blocks, layer, before.normed, rotation);
   let { sum } = before;
-  if (layer === layers.length - 1 && blocks.options.logits === 'last') {
-    // Only attention mixes positions: after the last one, nothing needs more than the last position.
-    attended = lastPosition(blocks.graph, attended);
-    sum = lastPosition(blocks.graph, sum);
+  if (layer === layers.length - 1 && firstKept !== null) {
+    // Only attention mixes positions: after the last one, nothing needs more than those whose logits are kept.
+    attended = lastPositions(blocks.graph, attended, firstKept);
+    sum = lastPositions(blocks.graph, sum, firstKept);
   }
   const mixed = await attentionOutput(blocks, layer, attended);
   const added = await normAfter(blocks, `${name}.attention.out`, norms.afterAttention, layer, mixed);
@@ -129,12 +131,17 @@ async function normAfter(
   return normAlone(blocks, weight, input, `${name}.normed`);
 }
 
+/** Where the positions begin whose logits are wanted, counted from the end as Slice does. */
+function firstKeptPosition(graph: GraphBuilder): string {
+  return graph.node('Neg', [graph.input('num_logits_to_keep', 'int64', [1])], 'logits.first');
+}
+
 /** Past every length that a tensor can have: Slice clamps its end. */
 const endOfAxis = 2 ** 31 - 1;
 
-/** [B, S, hidden] → [B, 1, hidden]. */
-function lastPosition(graph: GraphBuilder, input: string): string {
-  return slice(graph, input, { begin: -1, end: endOfAxis, axis: 1 }, `${input}.last`);
+/** [B, S, hidden] → [B, K, hidden]. */
+function lastPositions(graph: GraphBuilder, input: string, begin: string): string {
+  return slice(graph, input, { begin, end: endOfAxis, axis: 1 }, `${input}.last`);
 }
 
 async function head(blocks: Blocks, residual: Residual, embedding: StoredMatrix): Promise<void> {
@@ -149,7 +156,8 @@ async function head(blocks: Blocks, residual: Residual, embedding: StoredMatrix)
   const name = cap === null ? 'logits' : 'logits.uncapped';
   const projected = project(graph, normed, matrix, name, options.accuracyLevel);
   if (cap !== null) multiply(graph, graph.node('Tanh', [projected], 'logits.capped'), cap, 'logits');
-  graph.output('logits', 'float32', ['batch', options.logits === 'all' ? 'sequence' : 1, vocabularySize]);
+  const positions = options.logits === 'all' ? 'sequence' : 'kept';
+  graph.output('logits', 'float32', ['batch', positions, vocabularySize]);
 }
 
 function multiply(graph: GraphBuilder, input: string, factor: number, output: string): string {

@@ -77,15 +77,17 @@ export function gatherRows(graph: GraphBuilder, ids: string, matrix: StoredMatri
   return slice(graph, gathered, { begin: 0, end: columns, axis: 2 }, output);
 }
 
-/** The elements from `begin` (negative: counted from the end) to before `end` along one axis. */
+/** The elements from `begin` (negative: counted from the end; a name: as the graph computes it) to before `end` along one axis. */
 export function slice(
   graph: GraphBuilder,
   input: string,
-  range: { begin: number; end: number; axis: number },
+  range: { begin: number | string; end: number; axis: number },
   output: string,
 ): string {
-  const bounds = (['begin', 'end', 'axis'] as const).map((part) =>
-    graph.constant(`${output}.${part}`, 'int64', [1], BigInt64Array.of(BigInt(range[part]))),
-  );
+  const bounds = (['begin', 'end', 'axis'] as const).map((part) => {
+    const bound = range[part];
+    if (typeof bound === 'string') return bound;
+    return graph.constant(`${output}.${part}`, 'int64', [1], BigInt64Array.of(BigInt(bound)));
+  });
   return graph.node('Slice', [input, ...bounds], output);
 }

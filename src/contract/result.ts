@@ -25,6 +25,10 @@ export interface Usage {
   /** How many of them were already in the KV cache. */
   cached_tokens: number;
   completion_tokens: number;
+  /** Tokens that were guessed from the text so far and run along (SLMD-RES-11). */
+  speculated_tokens: number;
+  /** How many of them the model chose. */
+  accepted_tokens: number;
 }
 
 /** What the board felt while it answered. Null where a board has no such sensor. */

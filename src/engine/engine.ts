@@ -15,6 +15,8 @@ import { type GenerateRequest, type Generation, type GenerationEvents, generate 
 import { measurePace } from './pace.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { Rows } from './rows.ts';
+import { type RunTraits, Speculation } from './speculation.ts';
+import { measureRuns } from './speculation-probe.ts';
 
 /** A loaded model that answers requests, as many at a time as `info.engine.rows` says. */
 export interface Engine {
@@ -42,9 +44,11 @@ export async function openEngine(
   const opened = await open(runtime, directory, options, contextLength);
   const [first, ...others] = opened.rows;
   let bench: Pace;
+  let traits: RunTraits | null;
   try {
     await checkFirstRun(first!, directory);
     bench = await measurePace(first!);
+    traits = await measureRuns(first!);
   } catch (thrown) {
     await opened.dispose();
     throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
@@ -61,12 +65,13 @@ export async function openEngine(
     grammars,
     prefillChunkTokens: options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,
+    speculation: traits === null ? null : new Speculation(traits),
   };
   return {
     info: describe(
       directory,
       contextLength,
-      describeRuntime(runtime, opened, directory.manifest),
+      { ...describeRuntime(runtime, opened, directory.manifest), draft_costs: traits?.costs ?? null },
       bench,
       monotonicMs() - started,
     ),
@@ -145,7 +150,7 @@ function describeRuntime(
   { name, version, backend, fallbackReason }: Runtime,
   { compute, chosenBy, rows, rowsChosenBy, rowsGain }: OpenedRows,
   { quantization }: ModelDirectory['manifest'],
-): EngineInfo['engine'] {
+): Omit<EngineInfo['engine'], 'draft_costs'> {
   return {
     name,
     version,

@@ -2,16 +2,18 @@
 
 import type { Constraint } from '../grammar/constraint.ts';
 import type { Grammars } from '../grammar/grammars.ts';
-import type { DoneMessage, FinishReason, GenerateMessage, Stamps } from '../ipc/messages.ts';
+import type { DoneMessage, FinishReason, GenerateMessage, SamplingOptions, Stamps } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import type { ModelDirectory } from '../model/directory.ts';
 import { encodeConversation } from '../model/prompt.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import { Answer } from './answer.ts';
+import { Continuation } from './continuation.ts';
 import { prefillRuns } from './prefill.ts';
 import type { Rows } from './rows.ts';
 import { Sampler } from './sampler.ts';
+import type { Speculation } from './speculation.ts';
 
 /** What a generation needs of a loaded model. */
 export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 'stopIds'> & {
@@ -21,6 +23,8 @@ export type GenerationModel = Pick<ModelDirectory, 'tokenizer' | 'template' | 's
   maxTokensDefault: number | null;
   /** What holds an answer to its response format. */
   grammars: Pick<Grammars, 'open'>;
+  /** Null where no run gives more logits than its last token's. */
+  speculation: Speculation | null;
 };
 
 export type GenerateRequest = Omit<GenerateMessage, 'type' | 'key'>;
@@ -61,7 +65,14 @@ export async function generate(
   const row = rows.take(prompt);
   try {
     const cached_tokens = await row.enter(prompt);
-    const run = { ...model, sequence: row.sequence, constraint, answer, maxTokens, events, signal };
+    const { sequence } = row;
+    const continuation = new Continuation(sequence, {
+      prompt,
+      tokensMax: prompt.length + maxTokens,
+      speculation: isGreedy(request.sampling) ? model.speculation : null,
+      alone: () => rows.busyCount === 1,
+    });
+    const run = { ...model, sequence, continuation, constraint, answer, maxTokens, events, signal };
     const logits = await prefill(run, prompt, cached_tokens);
     const decoded =
       logits === undefined
@@ -73,7 +84,13 @@ export async function generate(
       text: answer.text,
       format_complete,
       finish_reason,
-      usage: { prompt_tokens: prompt.length, cached_tokens, completion_tokens },
+      usage: {
+        prompt_tokens: prompt.length,
+        cached_tokens,
+        completion_tokens,
+        speculated_tokens: continuation.speculated,
+        accepted_tokens: continuation.accepted,
+      },
       stamps: { started_at, tokenized_at, first_token_at, last_token_at },
     };
   } catch (thrown) {
@@ -88,6 +105,7 @@ export async function generate(
 /** A generation that has its row. */
 type Run = GenerationModel & {
   sequence: Sequence;
+  continuation: Continuation;
   constraint: Constraint | undefined;
   answer: Answer;
   maxTokens: number;
@@ -118,7 +136,8 @@ async function prefill(
 ): Promise<Float32Array | undefined> {
   let logits: Float32Array | undefined;
   for (const { start, end } of prefillRuns(cachedTokens, prompt.length, prefillChunkTokens)) {
-    logits = await nextLogits(sequence, prompt.slice(start, end), signal);
+    const ids = prompt.slice(start, end);
+    logits = await unlessCancelled(() => sequence.forward(ids, signal), signal);
     if (logits === undefined) return undefined;
     events.onProgress?.(end, prompt.length);
   }
@@ -132,14 +151,14 @@ type Decoded = Pick<Stamps, 'first_token_at' | 'last_token_at'> & {
 };
 
 async function decode(
-  { sequence, stopIds, constraint, answer, maxTokens, events, signal }: Run,
+  { continuation, stopIds, constraint, answer, maxTokens, events, signal }: Run,
   sampler: Sampler,
   firstLogits: Float32Array,
 ): Promise<Decoded> {
   let logits: Float32Array | undefined = firstLogits;
+  constraint?.mask(logits);
   let first_token_at = 0;
   for (let completion_tokens = 1; ; completion_tokens++) {
-    constraint?.mask(logits);
     const id = sampler.next(logits);
     const last_token_at = monotonicMs();
     if (completion_tokens === 1) first_token_at = last_token_at;
@@ -153,7 +172,7 @@ async function decode(
     if (finish_reason !== undefined) text += answer.end();
     events.onTokens?.(text, completion_tokens);
     if (finish_reason === undefined) {
-      logits = await nextLogits(sequence, [id], signal);
+      logits = await nextLogits(continuation, id, constraint, signal);
       if (logits !== undefined) continue;
       finish_reason = 'cancelled';
       const rest = answer.end();
@@ -164,15 +183,30 @@ async function decode(
   }
 }
 
-/** The logits after these tokens; undefined when the generation was cancelled, a run under way included. */
+/** The logits of what may come after this token; undefined when the generation was cancelled. */
 async function nextLogits(
-  sequence: Sequence,
-  ids: readonly number[],
+  continuation: Continuation,
+  id: number,
+  constraint: Constraint | undefined,
+  signal: AbortSignal,
+): Promise<Float32Array | undefined> {
+  const logits = await unlessCancelled(() => continuation.next(id, signal), signal);
+  if (logits === undefined) return undefined;
+  constraint?.mask(logits);
+  if (!continuation.doubts(logits)) return logits;
+  const exact = await unlessCancelled(() => continuation.again(signal), signal);
+  if (exact !== undefined) constraint?.mask(exact);
+  return exact;
+}
+
+/** What runs give; undefined when the generation was cancelled, a run under way included. */
+async function unlessCancelled(
+  work: () => Promise<Float32Array>,
   signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
   if (signal.aborted) return undefined;
   try {
-    const logits = await sequence.forward(ids, signal);
+    const logits = await work();
     // A cancel may come when the run is over and before its end has reached us.
     return signal.aborted ? undefined : logits;
   } catch (thrown) {
@@ -181,6 +215,11 @@ async function nextLogits(
       cause: thrown,
     });
   }
+}
+
+/** Whether the tokens follow from the logits as they are, and from nothing else. */
+function isGreedy({ temperature, repetition_penalty }: SamplingOptions): boolean {
+  return temperature === 0 && repetition_penalty === 1;
 }
 
 function cancelledBeforeFirstToken(): Decoded {

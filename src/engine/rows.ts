@@ -34,6 +34,11 @@ export class Rows {
     return this.#rows.length;
   }
 
+  /** How many are held. */
+  get busyCount(): number {
+    return this.#rows.filter(({ busy }) => busy).length;
+  }
+
   /**
    * Takes the free row that holds most of a prompt. Of several, the one nearest to those that are in use,
    * because rows between them are run with them; then the one whose prompt came longest ago.

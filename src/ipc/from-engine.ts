@@ -21,6 +21,7 @@ const schema = z.discriminatedUnion('type', [
         rows: z.int().positive(),
         rows_chosen_by: z.string(),
         rows_gain: z.number().nullable(),
+        draft_costs: z.array(z.number()).nullable(),
       }),
       model: z.object({
         id: z.string(),
@@ -55,7 +56,13 @@ const schema = z.discriminatedUnion('type', [
     text: z.string(),
     format_complete: z.boolean(),
     finish_reason: z.enum(['stop', 'length', 'cancelled']),
-    usage: z.object({ prompt_tokens: z.int(), cached_tokens: z.int(), completion_tokens: z.int() }),
+    usage: z.object({
+      prompt_tokens: z.int(),
+      cached_tokens: z.int(),
+      completion_tokens: z.int(),
+      speculated_tokens: z.int(),
+      accepted_tokens: z.int(),
+    }),
     stamps: z.object({ started_at: ms, tokenized_at: ms, first_token_at: ms, last_token_at: ms }),
   }),
   z.object({

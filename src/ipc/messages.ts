@@ -7,6 +7,7 @@
  */
 
 import type { ChatMessage, ResponseFormat, SamplingOptions } from '../contract/prompt.ts';
+import type { Usage } from '../contract/result.ts';
 import type { ComputeInfo, ModelInfo, Pace } from '../contract/status.ts';
 
 export type { ChatMessage, Pace, ResponseFormat, SamplingOptions };
@@ -127,7 +128,7 @@ export interface DoneMessage {
   /** Whether the text is all that the response format asked for; false where there is none. */
   format_complete: boolean;
   finish_reason: FinishReason;
-  usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number };
+  usage: Usage;
   stamps: Stamps;
 }
 

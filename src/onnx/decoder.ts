@@ -19,6 +19,13 @@ export interface Sequence {
    * @param signal ends the run early; it rejects with the signal's reason
    */
   forward(ids: readonly number[], signal?: AbortSignal): Promise<Float32Array>;
+  /**
+   * As `forward`, and returns the logits of each of the tokens, [tokens, vocabulary]; absent where the graph gives
+   * the last ones alone. Kernels round several tokens otherwise than one at a time.
+   *
+   * @param ids two at least, and no more than `eachMax`
+   */
+  readonly forwardEach?: (ids: readonly number[], signal?: AbortSignal) => Promise<Float32Array>;
   /** Forgets all but the first `length` tokens. */
   rewind(length: number): void;
   /** Forgets all tokens. */
@@ -26,6 +33,9 @@ export interface Sequence {
   /** Its KV cache as data; absent where the backend does not give it. */
   readonly snapshots?: Snapshots;
 }
+
+/** Most tokens of a run whose logits are all looked at: the token that is sure, and three that are guessed. */
+export const eachMax = 4;
 
 /** What the first tokens of a sequence have left in its KV cache: with it they need not be run again. */
 export interface Snapshots {
@@ -71,6 +81,7 @@ export function firstRow(opened: DecoderRows): Decoder {
       return row.length;
     },
     forward: (ids, signal) => row.forward(ids, signal),
+    ...(row.forwardEach && { forwardEach: row.forwardEach }),
     rewind: (length) => row.rewind(length),
     reset: () => row.reset(),
     dispose: () => opened.dispose(),

@@ -16,11 +16,15 @@ export type CacheType = 'float32' | 'int8';
 export interface GraphInterface {
   cache: readonly CacheEntry[];
   vocabularySize: number;
-  /** Whether `logits` has every position of a run; else the last alone. */
+  /** Whether `logits` has every position of a run; else the last alone, or as many as are asked for. */
   allLogits: boolean;
+  /** Whether the graph is told how many of the last positions `logits` has: by `num_logits_to_keep`. */
+  keepsLogits: boolean;
 }
 
 const tokenInputs = ['input_ids', 'seqlens_k', 'total_sequence_length'];
+/** Graphs of older builds do without. */
+const keptInput = 'num_logits_to_keep';
 
 type ValueMetadata = InferenceSession.ValueMetadata;
 
@@ -30,7 +34,7 @@ export function readInterface(
   outputs: readonly ValueMetadata[],
 ): GraphInterface {
   const cache = inputs
-    .filter(({ name }) => !tokenInputs.includes(name))
+    .filter(({ name }) => name !== keptInput && !tokenInputs.includes(name))
     .map((input) => cacheEntry(input, outputs));
   const missing = tokenInputs.find((name) => !inputs.some((input) => input.name === name));
   if (missing !== undefined) throw new Error(`the graph has no input ${missing}`);
@@ -38,7 +42,8 @@ export function readInterface(
   const [, positions, vocabularySize] = logits?.isTensor ? logits.shape : [];
   if (typeof vocabularySize !== 'number')
     throw new Error('the graph has no output logits of a fixed vocabulary');
-  return { cache, vocabularySize, allLogits: positions !== 1 };
+  const keepsLogits = inputs.some(({ name }) => name === keptInput);
+  return { cache, vocabularySize, allLogits: positions !== 1 && !keepsLogits, keepsLogits };
 }
 
 /** A `past_key_values.*` input with its `present.*` output. */

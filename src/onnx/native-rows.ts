@@ -1,6 +1,13 @@
 import { CacheMemory } from './cache-memory.ts';
-import { assertRewind, assertRoom, type DecoderRows, type Sequence, type Snapshots } from './decoder.ts';
-import { type NativeSession, NativeValue, type Plan } from './ffi/index.ts';
+import {
+  assertRewind,
+  assertRoom,
+  type DecoderRows,
+  eachMax,
+  type Sequence,
+  type Snapshots,
+} from './decoder.ts';
+import { type Library, type NativeSession, NativeValue, type Plan } from './ffi/index.ts';
 import { type GraphInterface, readInterface } from './graph-interface.ts';
 import { type RowRunner, RowSchedule, type RowToken } from './row-schedule.ts';
 
@@ -41,6 +48,8 @@ export class NativeRows implements DecoderRows, RowRunner {
   /** T − 1 of the row, and the largest T: the lengths that the graph reads. */
   readonly #seqlens: NativeValue;
   readonly #total: NativeValue;
+  /** How many of the last positions have logits, where the graph asks. */
+  readonly #kept: NativeValue;
   readonly #steps = new Map<number, Step>();
   readonly #batches = new Map<string, Batch>();
 
@@ -52,27 +61,31 @@ export class NativeRows implements DecoderRows, RowRunner {
     this.#memory = new CacheMemory(library, this.#graph.cache, count, contextLength);
     this.#seqlens = new NativeValue(library, 'int32', new Int32Array(1), [1]);
     this.#total = new NativeValue(library, 'int32', new Int32Array(1), [1]);
+    this.#kept = new NativeValue(library, 'int64', new BigInt64Array(1), [1]);
     const schedule = new RowSchedule(this);
     this.rows = Array.from({ length: count }, (_, index) => {
       const plan = this.#plan(index, 1, this.#seqlens);
-      const { vocabularySize } = this.#graph;
+      const { vocabularySize, allLogits, keepsLogits } = this.#graph;
       const value = this.#floats([1, 1, vocabularySize]);
-      return new Row(schedule, this.#memory, index, plan, value, contextLength);
+      const each = allLogits || keepsLogits ? new EachLogits(library, vocabularySize) : null;
+      return new Row(schedule, this.#memory, index, plan, value, each, contextLength);
     });
   }
 
-  async chunk(index: number, ids: readonly number[], signal: AbortSignal): Promise<void> {
+  async chunk(index: number, ids: readonly number[], signal: AbortSignal, each = false): Promise<void> {
     const row = this.rows[index]!;
+    const wanted = each ? row.each!.of(ids.length) : null;
     const step = this.#stepOf(ids.length);
     const tokens = step.ids.data as BigInt64Array;
     for (const [i, id] of ids.entries()) tokens[i] = BigInt(id);
     const total = row.length + ids.length;
     this.#seqlens.data[0] = total - 1;
     this.#total.data[0] = total;
+    this.#kept.data[0] = BigInt(wanted === null ? 1 : ids.length);
     row.plan.bindInput('input_ids', step.ids);
-    row.plan.bindOutput('logits', step.logits ?? row.value);
+    row.plan.bindOutput('logits', wanted ?? step.logits ?? row.value);
     await row.plan.run({ signal });
-    if (step.logits !== null) {
+    if (wanted === null && step.logits !== null) {
       const logits = step.logits.data as Float32Array;
       row.logits.set(logits.subarray(logits.length - row.vocabularySize));
     }
@@ -94,6 +107,7 @@ export class NativeRows implements DecoderRows, RowRunner {
       batch.seqlens.data[i] = row.length;
     }
     this.#total.data[0] = Math.max(...rows.map(({ length }) => length)) + 1;
+    this.#kept.data[0] = 1n;
     await batch.plan.run({ signal });
     const logits = batch.logits.data as Float32Array;
     for (const { row } of tokens) this.rows[row]!.logits.set(this.#partOf(logits, row - first));
@@ -103,9 +117,12 @@ export class NativeRows implements DecoderRows, RowRunner {
     await this.#session.release();
     for (const { ids, logits } of this.#steps.values()) release(ids, logits);
     for (const { ids, seqlens, logits } of this.#batches.values()) release(ids, seqlens, logits);
-    for (const { value } of this.rows) release(value);
+    for (const { value, each } of this.rows) {
+      release(value);
+      each?.release();
+    }
     this.#memory.release();
-    release(this.#seqlens, this.#total);
+    release(this.#seqlens, this.#total, this.#kept);
   }
 
   #partOf(logits: Float32Array, row: number): Float32Array {
@@ -116,10 +133,13 @@ export class NativeRows implements DecoderRows, RowRunner {
   /** Everything bound but the tokens and, for a single row, the logits. */
   #plan(first: number, count: number, seqlens: NativeValue): Plan {
     const entries = this.#memory.bind(first, count);
+    const { keepsLogits } = this.#graph;
+    const lengths = ['seqlens_k', 'total_sequence_length', ...(keepsLogits ? ['num_logits_to_keep'] : [])];
     const plan = this.#session.plan(
-      ['input_ids', 'seqlens_k', 'total_sequence_length', ...entries.map(({ input }) => input)],
+      ['input_ids', ...lengths, ...entries.map(({ input }) => input)],
       ['logits', ...entries.map(({ output }) => output)],
     );
+    if (keepsLogits) plan.bindInput('num_logits_to_keep', this.#kept);
     plan.bindInput('seqlens_k', seqlens);
     plan.bindInput('total_sequence_length', this.#total);
     for (const { input, output, value } of entries) {
@@ -171,6 +191,35 @@ export class NativeRows implements DecoderRows, RowRunner {
   }
 }
 
+/** Where the logits of each token of a short run are: one place for all lengths, made when it is first used. */
+class EachLogits {
+  readonly #library: Library;
+  readonly #vocabularySize: number;
+  readonly #values: NativeValue[] = [];
+
+  constructor(library: Library, vocabularySize: number) {
+    this.#library = library;
+    this.#vocabularySize = vocabularySize;
+  }
+
+  of(tokens: number): NativeValue {
+    if (this.#values.length === 0) {
+      const place = new Float32Array(eachMax * this.#vocabularySize);
+      for (let count = 1; count <= eachMax; count++) {
+        const data = place.subarray(0, count * this.#vocabularySize);
+        this.#values.push(new NativeValue(this.#library, 'float32', data, [1, count, this.#vocabularySize]));
+      }
+    }
+    const value = this.#values[tokens - 1];
+    if (value === undefined) throw new Error(`no run gives the logits of ${tokens} tokens`);
+    return value;
+  }
+
+  release(): void {
+    release(...this.#values.splice(0));
+  }
+}
+
 /** One row as a sequence of its own; how it is computed is the schedule's affair. */
 class Row implements Sequence, Snapshots {
   readonly index: number;
@@ -178,6 +227,9 @@ class Row implements Sequence, Snapshots {
   readonly contextLength: number;
   /** Where the logits of its last token are. */
   readonly value: NativeValue;
+  /** Null where the graph gives no more than those. */
+  readonly each: EachLogits | null;
+  readonly forwardEach?: NonNullable<Sequence['forwardEach']>;
   readonly snapshots = this;
   readonly #schedule: RowSchedule;
   readonly #memory: CacheMemory;
@@ -189,6 +241,7 @@ class Row implements Sequence, Snapshots {
     index: number,
     plan: Plan,
     value: NativeValue,
+    each: EachLogits | null,
     contextLength: number,
   ) {
     this.#schedule = schedule;
@@ -196,6 +249,8 @@ class Row implements Sequence, Snapshots {
     this.index = index;
     this.plan = plan;
     this.value = value;
+    this.each = each;
+    if (each !== null) this.forwardEach = (ids, signal) => this.#forwardEach(each, ids, signal);
     this.contextLength = contextLength;
   }
 
@@ -216,6 +271,17 @@ class Row implements Sequence, Snapshots {
     await this.#schedule.ask(this.index, ids, signal);
     this.#length += ids.length;
     return this.logits;
+  }
+
+  async #forwardEach(
+    each: EachLogits,
+    ids: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array> {
+    assertRoom(this, ids);
+    await this.#schedule.ask(this.index, ids, signal, true);
+    this.#length += ids.length;
+    return each.of(ids.length).data as Float32Array;
   }
 
   rewind(length: number): void {

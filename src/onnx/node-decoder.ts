@@ -51,16 +51,24 @@ class GrowingDecoder implements Decoder {
   readonly #runtime: NodeRuntime;
   readonly #session: InferenceSession;
   readonly #entries: readonly CacheEntry[];
+  /** What the graph is told of logits: those of the last token will do. */
+  readonly #kept: TensorMap;
   #past: TensorMap;
   #length = 0;
 
   constructor(runtime: NodeRuntime, session: InferenceSession, contextLength: number) {
-    const { cache, vocabularySize } = readInterface(session.inputMetadata, session.outputMetadata);
+    const { cache, vocabularySize, keepsLogits } = readInterface(
+      session.inputMetadata,
+      session.outputMetadata,
+    );
     this.contextLength = contextLength;
     this.vocabularySize = vocabularySize;
     this.#runtime = runtime;
     this.#session = session;
     this.#entries = cache;
+    this.#kept = keepsLogits
+      ? { num_logits_to_keep: new runtime.Tensor('int64', BigInt64Array.of(1n), [1]) }
+      : {};
     this.#past = this.#empty();
   }
 
@@ -80,6 +88,7 @@ class GrowingDecoder implements Decoder {
         input_ids: new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]),
         seqlens_k: new Tensor('int32', Int32Array.of(total - 1), [1]),
         total_sequence_length: new Tensor('int32', Int32Array.of(total), [1]),
+        ...this.#kept,
         ...this.#past,
       },
       { logSeverityLevel: severityFatal },

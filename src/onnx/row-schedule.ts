@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 
 /** What computes; it is asked for one thing at a time. */
 export interface RowRunner {
-  /** Appends tokens to one row. */
-  chunk(row: number, ids: readonly number[], signal: AbortSignal): Promise<void>;
+  /** Appends tokens to one row; with the logits of each of them, or of the last. */
+  chunk(row: number, ids: readonly number[], signal: AbortSignal, each: boolean): Promise<void>;
   /** Appends a token to each of several rows, in one run. */
   step(tokens: readonly RowToken[], signal: AbortSignal): Promise<void>;
 }
@@ -16,6 +16,7 @@ export interface RowToken {
 interface Request {
   row: number;
   ids: readonly number[];
+  each: boolean;
   signal: AbortSignal | undefined;
   resolve(): void;
   reject(reason: unknown): void;
@@ -55,10 +56,10 @@ export class RowSchedule {
   }
 
   /** Appends tokens to a row when its turn comes. */
-  ask(row: number, ids: readonly number[], signal?: AbortSignal): Promise<void> {
+  ask(row: number, ids: readonly number[], signal?: AbortSignal, each = false): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const request = { row, ids, signal, resolve, reject, giveUp: () => this.#giveUp(request) };
+      const request = { row, ids, each, signal, resolve, reject, giveUp: () => this.#giveUp(request) };
       this.#waiting.push(request);
       signal?.addEventListener('abort', request.giveUp);
       this.unexpect(row);
@@ -125,7 +126,9 @@ export class RowSchedule {
   async #chunk(request: Request): Promise<void> {
     this.#take([request]);
     this.#lastWasChunk = true;
-    await this.#settled([request], (signal) => this.#runner.chunk(request.row, request.ids, signal));
+    await this.#settled([request], (signal) =>
+      this.#runner.chunk(request.row, request.ids, signal, request.each),
+    );
   }
 
   async #step(requests: readonly Request[]): Promise<void> {

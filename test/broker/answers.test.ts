@@ -34,7 +34,13 @@ onEachBroker('a device answers', (kind) => {
       status: 'ok',
       text: 'hello there',
       finish_reason: 'stop',
-      usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 2 },
+      usage: {
+        prompt_tokens: 3,
+        cached_tokens: 0,
+        completion_tokens: 2,
+        speculated_tokens: 0,
+        accepted_tokens: 0,
+      },
       attempt: 1,
       metadata: { room: [7] },
     });

@@ -43,6 +43,7 @@ onEachBroker('a device says what it is', (kind) => {
       rows: 1,
       rows_chosen_by: 'setting',
       rows_gain: null,
+      draft_costs: null,
       load_ms: 2,
     });
     assert.deepEqual(Object.keys(info.limits), [

@@ -24,7 +24,13 @@ const origin: Origin = {
   model: 'fake',
   board: { soc_temp_c: 51.2, throttled: [], energy_j: null, energy_source: 'none' },
 };
-const usage = { prompt_tokens: 42, cached_tokens: 2, completion_tokens: 11 };
+const usage = {
+  prompt_tokens: 42,
+  cached_tokens: 2,
+  completion_tokens: 11,
+  speculated_tokens: 0,
+  accepted_tokens: 0,
+};
 const stamps = { started_at: 1010, tokenized_at: 1011.5, first_token_at: 1031.5, last_token_at: 1131.5 };
 
 test('[SLMD-RES-4] every duration follows from the stamps', () => {

@@ -189,7 +189,13 @@ test('[SLMD-FMT-3] a result has json where it was asked for: the value, or null 
   const stamps = { started_at: 1, tokenized_at: 1, first_token_at: 1, last_token_at: 1 };
   const board = { soc_temp_c: null, throttled: [], energy_j: null, energy_source: 'none' as const };
   const origin = { device: 'kitchen', model: 'fake', board };
-  const usage = { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 1 };
+  const usage = {
+    prompt_tokens: 1,
+    cached_tokens: 0,
+    completion_tokens: 1,
+    speculated_tokens: 0,
+    accepted_tokens: 0,
+  };
   const asked = requestOf({ prompt: 'hi', response_format: { type: 'json_object' } });
   const json = (text: string, format_complete: boolean, request = asked) =>
     answered(request, { text, format_complete, finish_reason: 'stop', usage, stamps }, 1, null, origin);

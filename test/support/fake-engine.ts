@@ -124,6 +124,7 @@ function ready({ threads, rows }: EngineOptions, how: string): FromEngine {
     rows: rows === 'auto' ? 1 : rows,
     rows_chosen_by: 'setting',
     rows_gain: null,
+    draft_costs: null,
   };
   const model = how.startsWith('model-') ? { ...fakeModel, id: how } : fakeModel;
   const bench = { prefill_tokens_per_second: 1000, decode_tokens_per_second: 100 };
@@ -246,7 +247,13 @@ function finish(
   finish_reason: DoneMessage['finish_reason'],
   { tokenized_at, first_token_at }: { tokenized_at: number; first_token_at: number },
 ): void {
-  const usage = { prompt_tokens, cached_tokens: 0, completion_tokens: sent.length };
+  const usage = {
+    prompt_tokens,
+    cached_tokens: 0,
+    completion_tokens: sent.length,
+    speculated_tokens: 0,
+    accepted_tokens: 0,
+  };
   const stamps = { started_at, tokenized_at, first_token_at, last_token_at: monotonicMs() };
   // It says of its own text that it follows the format, as an engine does that has gone wrong.
   const format_complete = response_format !== null && finish_reason === 'stop';

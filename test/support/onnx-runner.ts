@@ -83,6 +83,7 @@ export class ModelRunner {
       seqlens_k: int32(lengths.map((length) => length - 1)),
       total_sequence_length: int32([Math.max(...lengths)]),
     };
+    if (this.#session.inputNames.includes('num_logits_to_keep')) feeds.num_logits_to_keep = int64([1], [1]);
     for (const [key, value] of past) feeds[`past_key_values.${key}`] = value;
     const outputs = await this.#session.run(feeds);
     const values = new Map([...past.keys()].map((key) => [key, outputs[`present.${key}`]!]));

@@ -9,7 +9,13 @@ export function okResult(more: Partial<Result> = {}): Result {
     status: 'ok',
     text: 'hi',
     finish_reason: 'stop',
-    usage: { prompt_tokens: 10, cached_tokens: 4, completion_tokens: 5 },
+    usage: {
+      prompt_tokens: 10,
+      cached_tokens: 4,
+      completion_tokens: 5,
+      speculated_tokens: 3,
+      accepted_tokens: 2,
+    },
     timings: {
       queue_ms: 1,
       tokenize_ms: 2,

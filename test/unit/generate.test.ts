@@ -62,6 +62,7 @@ async function answer(
     prefillChunkTokens: 50,
     maxTokensDefault: null,
     grammars,
+    speculation: null,
   };
   const request = {
     messages: [{ role: 'user' as const, content: 'prompt' }],
@@ -89,7 +90,13 @@ test('a stop token ends the answer without its text, also where the tokenizer gi
   assert.deepEqual(texts, ['a', 'b', '']);
   assert.equal(text, 'ab');
   assert.equal(finish_reason, 'stop');
-  assert.deepEqual(usage, { prompt_tokens: 6, cached_tokens: 0, completion_tokens: 3 });
+  assert.deepEqual(usage, {
+    prompt_tokens: 6,
+    cached_tokens: 0,
+    completion_tokens: 3,
+    speculated_tokens: 0,
+    accepted_tokens: 0,
+  });
 });
 
 test('a character of four tokens is sent with the last of them, and every token is heard of', async () => {

@@ -1,0 +1,57 @@
+import { monotonicMs } from '../lib/clock.ts';
+import { eachMax, type Sequence } from '../onnx/decoder.ts';
+import type { RunTraits } from './speculation.ts';
+
+/** A device must be ready soon, however slow its model is: once round, and again while there is time. */
+const budgetMs = 150;
+const roundsMax = 16;
+/** Tokens before those that are measured: attention without a past is no measure of anything. */
+const pastTokens = 16;
+
+/**
+ * Times runs of one to `eachMax` tokens, and compares the logits of the longest with those of its tokens alone.
+ * Leaves the sequence empty.
+ *
+ * @returns null where the graph has no logits but the last
+ */
+export async function measureRuns(sequence: Sequence): Promise<RunTraits | null> {
+  const { forwardEach, contextLength, vocabularySize } = sequence;
+  if (forwardEach === undefined || contextLength < pastTokens + eachMax) return null;
+  await sequence.forward(tokens(0, pastTokens, vocabularySize));
+  const fastest = new Array<number>(eachMax).fill(Number.POSITIVE_INFINITY);
+  const timed = async (count: number, run: () => Promise<Float32Array>) => {
+    const started = monotonicMs();
+    const logits = await run();
+    fastest[count - 1] = Math.min(fastest[count - 1]!, monotonicMs() - started);
+    return logits;
+  };
+  let difference = 0;
+  const begun = monotonicMs();
+  for (let round = 1; round === 1 || (round <= roundsMax && monotonicMs() - begun < budgetMs); round++) {
+    const ids = tokens(round, eachMax, vocabularySize);
+    const alone: Float32Array[] = [];
+    for (const id of ids) alone.push((await timed(1, () => sequence.forward([id]))).slice());
+    for (let count = eachMax; count > 1; count--) {
+      sequence.rewind(pastTokens);
+      const each = await timed(count, () => forwardEach(ids.slice(0, count)));
+      for (const [i, logits] of alone.slice(0, count).entries())
+        difference = Math.max(difference, largestDifference(each.subarray(i * vocabularySize), logits));
+    }
+    sequence.rewind(pastTokens);
+  }
+  sequence.reset();
+  const [single, ...others] = fastest;
+  return { costs: others.map((ms) => Math.round((100 * ms) / single!) / 100), difference };
+}
+
+/** Of all the vocabulary, and others in each round. */
+function tokens(round: number, count: number, vocabularySize: number): number[] {
+  return Array.from({ length: count }, (_, i) => ((round * 31 + i) * 7919 + 17) % vocabularySize);
+}
+
+function largestDifference(values: Float32Array, reference: Float32Array): number {
+  let largest = 0;
+  for (let i = 0; i < reference.length; i++)
+    largest = Math.max(largest, Math.abs(values[i]! - reference[i]!));
+  return largest;
+}

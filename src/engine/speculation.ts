@@ -1,0 +1,107 @@
+import { eachMax } from '../onnx/decoder.ts';
+import type { Draft } from './draft.ts';
+import { Share } from './share.ts';
+
+/** What a model's runs of several tokens are like on this machine; see `speculation-probe.ts`. */
+export interface RunTraits {
+  /** The time of a run with 1, 2 … draft tokens over that of one without. */
+  costs: readonly number[];
+  /** By how much a logit of such a run was found to differ from that of a token alone. */
+  difference: number;
+}
+
+/** Tokens of a draft. */
+export const draftMax = eachMax - 1;
+
+/** What a draft must promise: below it, not even a good guess is worth the trouble. */
+const gainMin = 1.05;
+/**
+ * Of the difference that was measured: a choice between two logits that are further apart does not depend on how
+ * they were rounded. Over answers of the shipped model two logits moved by twice that difference at most.
+ */
+const differencesApart = 6;
+
+/** Before anything was seen: one token that agrees says little, three say much. */
+const firstGuesses = [0.25, 0.5, 0.75];
+const guessWeight = 4;
+/** In tokens: what was seen within an answer, and over answers. */
+const answerMemory = 32;
+const engineMemory = 512;
+/** In tokens that were run twice. */
+const doubtMemory = 256;
+/** An answer in which nothing is in doubt makes good for one in which all is, after so many. */
+const forgivenWithin = 8;
+
+/** What all answers of an engine have taught about drafts. */
+export class Speculation {
+  readonly traits: RunTraits;
+  readonly #accepted = firstGuesses.map((guess) => new Share(guess, guessWeight, engineMemory));
+  /** Of the tokens of runs with a draft, those that had to be run again. */
+  readonly #doubted = new Share(0, guessWeight, doubtMemory);
+
+  constructor(traits: RunTraits) {
+    this.traits = traits;
+  }
+
+  /** Logits that are less apart may be the other way round when each token is run alone. */
+  get tolerance(): number {
+    return differencesApart * this.traits.difference;
+  }
+
+  /** What the next answer begins with. */
+  begin(): Estimate {
+    this.#doubted.note(0, doubtMemory / forgivenWithin);
+    return new Estimate(this, this.#accepted, this.#doubted);
+  }
+}
+
+/** Whether the next draft pays in one answer: by what was seen in it, and before that in others. */
+export class Estimate {
+  readonly #costs: number[];
+  readonly #accepted: readonly Share[];
+  readonly #before: readonly Share[];
+  readonly #doubted: Share;
+  /** Of a token alone; null until one was run. */
+  #singleMs: number | null = null;
+
+  constructor({ traits }: Speculation, before: readonly Share[], doubted: Share) {
+    this.#costs = [...traits.costs];
+    this.#before = before;
+    this.#accepted = before.map(({ value }) => new Share(value, guessWeight, answerMemory));
+    this.#doubted = doubted;
+  }
+
+  /** How many tokens of a draft to run: what brings most tokens for the time, or none. */
+  worth({ ids, match }: Draft): number {
+    const chance = this.#accepted[match - 1]!.value;
+    let best = { tokens: 0, gain: gainMin };
+    let expected = 1;
+    for (let tokens = 1; tokens <= ids.length; tokens++) {
+      expected += chance ** tokens;
+      const gain = expected / (this.#costs[tokens - 1]! + this.#doubted.value * expected);
+      if (gain > best.gain) best = { tokens, gain };
+    }
+    return best.tokens;
+  }
+
+  /** A token came that a draft had, or had not. */
+  noteToken(match: number, accepted: boolean): void {
+    for (const shares of [this.#accepted, this.#before]) shares[match - 1]!.note(accepted ? 1 : 0, 1);
+  }
+
+  /** Tokens came of runs with a draft, or were run again because they were in doubt. */
+  noteDoubt(again: number, tokens: number): void {
+    this.#doubted.note(again, tokens);
+  }
+
+  /** How long a run took: what it costs depends on the context, too. */
+  noteRun(drafted: number, ms: number): void {
+    if (drafted === 0) this.#singleMs = this.#singleMs === null ? ms : mixed(this.#singleMs, ms);
+    else if (this.#singleMs !== null)
+      this.#costs[drafted - 1] = mixed(this.#costs[drafted - 1]!, ms / this.#singleMs);
+  }
+}
+
+function mixed(old: number, seen: number): number {
+  return 0.9 * old + 0.1 * seen;
+}
