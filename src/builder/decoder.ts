@@ -71,7 +71,7 @@ export async function decoderLayer(
   layer: number,
   residual: Residual,
   rotation: Rotation,
-  firstKept: string | null,
+  firstKept: string | null = null,
 ): Promise<Residual> {
   const { norms, mlp, layers } = blocks.architecture;
   const source = `model.layers.${layer}`;

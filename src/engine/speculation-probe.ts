@@ -7,6 +7,11 @@ const budgetMs = 150;
 const roundsMax = 16;
 /** Tokens before those that are measured: attention without a past is no measure of anything. */
 const pastTokens = 16;
+/**
+ * Of the spread of the logits: what an activation does that is rounded to another int8, which need not happen while
+ * this is measured.
+ */
+const differenceMin = 1 / 32;
 
 /**
  * Times runs of one to `eachMax` tokens, and compares the logits of the longest with those of its tokens alone.
@@ -35,7 +40,11 @@ export async function measureRuns(sequence: Sequence): Promise<RunTraits | null>
       sequence.rewind(pastTokens);
       const each = await timed(count, () => forwardEach(ids.slice(0, count)));
       for (const [i, logits] of alone.slice(0, count).entries())
-        difference = Math.max(difference, largestDifference(each.subarray(i * vocabularySize), logits));
+        difference = Math.max(
+          difference,
+          largestDifference(each.subarray(i * vocabularySize), logits),
+          differenceMin * spreadOf(logits),
+        );
     }
     sequence.rewind(pastTokens);
   }
@@ -47,6 +56,16 @@ export async function measureRuns(sequence: Sequence): Promise<RunTraits | null>
 /** Of all the vocabulary, and others in each round. */
 function tokens(round: number, count: number, vocabularySize: number): number[] {
   return Array.from({ length: count }, (_, i) => ((round * 31 + i) * 7919 + 17) % vocabularySize);
+}
+
+/** Standard deviation. */
+function spreadOf(values: Float32Array): number {
+  let [sum, squares] = [0, 0];
+  for (const value of values) {
+    sum += value;
+    squares += value * value;
+  }
+  return Math.sqrt(Math.max(0, squares / values.length - (sum / values.length) ** 2));
 }
 
 function largestDifference(values: Float32Array, reference: Float32Array): number {

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { describe, type TestContext, test } from 'node:test';
+import { openEngine } from '../../src/engine/engine.ts';
+import { type GenerateRequest, generate } from '../../src/engine/generate.ts';
+import { Rows } from '../../src/engine/rows.ts';
+import { Speculation } from '../../src/engine/speculation.ts';
+import { measureRuns } from '../../src/engine/speculation-probe.ts';
+import { Grammars } from '../../src/grammar/grammars.ts';
+import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
+import { shippedModel } from '../../src/lib/package-root.ts';
+import { readModelDirectory } from '../../src/model/directory.ts';
+import { openRuntime } from '../../src/onnx/runtime.ts';
+import { tinyVariants } from '../golden/tiny-variants.ts';
+import { engineOptions, greedy } from '../support/forked-engine.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+
+/** Every kind of graph that the builder writes, and the one that ships. */
+const graphs: Record<string, () => Promise<string>> = {
+  int4: () => tinyModelDir(),
+  int8: () => tinyModelDir({ build: { quantization: 'int8' } }),
+  float32: () => tinyModelDir({ build: { quantization: 'float32' } }),
+  'float32 activations': () => tinyModelDir({ build: { accuracyLevel: 0 } }),
+  'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
+  'the model that ships': async () => shippedModel(),
+};
+for (const [name, checkpoint] of Object.entries(tinyVariants))
+  graphs[name] = () => tinyModelDir({ checkpoint });
+
+/** Drafts are free, so that every one is run, however seldom it is right. */
+const always = [0.01, 0.02, 0.03];
+
+/** One model, whose answers can be had with drafts and without. */
+async function open(t: TestContext, dir: string, traits: { costs?: number[]; difference?: number } = {}) {
+  const directory = await readModelDirectory(dir, null);
+  const options = { threads: 1, contextLength: Math.min(200, directory.manifest.context_length) };
+  const { decoder } = await openRuntime('native').openDecoder(directory.graphPath, options);
+  const measured = await measureRuns(decoder);
+  assert.ok(measured !== null);
+  const grammars = new Grammars({
+    vocabulary: () =>
+      vocabularyOf(decoder.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
+  });
+  t.after(async () => {
+    await grammars.close();
+    await decoder.dispose();
+  });
+  const rows = new Rows([decoder]);
+  const speculation = new Speculation({ ...measured, costs: always, ...traits });
+  const answer = (drafts: boolean, request: Partial<GenerateRequest>, cancelAt?: number) => {
+    const model = { ...directory, rows, grammars, prefillChunkTokens: 64, maxTokensDefault: 48 };
+    const abort = new AbortController();
+    const pieces: string[] = [];
+    const onTokens = (text: string, count: number) => {
+      pieces.push(text);
+      if (count === cancelAt) abort.abort();
+    };
+    const whole = { messages: [], max_tokens: null, sampling: greedy, stop: [], response_format: null };
+    const generation = generate(
+      { ...model, speculation: drafts ? speculation : null },
+      { ...whole, ...request },
+      { onTokens },
+      abort.signal,
+    );
+    return generation.then(({ text, finish_reason, usage }) => ({ pieces, text, finish_reason, usage }));
+  };
+  /** Both ways, in both orders, on one KV cache; returns the usage with drafts. */
+  const assertSame = async (content: string, request: Partial<GenerateRequest> = {}, cancelAt?: number) => {
+    const asked = { ...request, messages: [{ role: 'user' as const, content }] };
+    const plain = await answer(false, asked, cancelAt);
+    const drafted = await answer(true, asked, cancelAt);
+    const after = await answer(false, asked, cancelAt);
+    for (const other of [drafted, after]) {
+      assert.deepEqual(other.pieces, plain.pieces, content);
+      assert.deepEqual(
+        [other.text, other.finish_reason, other.usage.completion_tokens],
+        [plain.text, plain.finish_reason, plain.usage.completion_tokens],
+      );
+    }
+    assert.deepEqual([plain.usage.speculated_tokens, plain.usage.accepted_tokens], [0, 0]);
+    return drafted.usage;
+  };
+  return { assertSame, answer, measured };
+}
+
+/** Repeats itself, and ends in the middle of what it has said before. */
+const grounded = [
+  'abcabcabcabcab',
+  'greenhouse: temperature 38.5 C, humidity 41 %; greenhouse: temperature 38.5 C, hum',
+  'the lamp is on, the lamp is off, the lamp is on, the lamp is',
+];
+
+/** What the shipped model answers with words of the question. */
+const repeated = [
+  'the bathroom CO2 is 1634 ppm, and the tank in the bathroom shows 59 %',
+  'in the bedroom the brightness is 427lx. in the bedroom the tank is 7. in the bedroom the co2 is 2183',
+  'it is 43.8 degrees in the kitchen.',
+];
+
+describe('[SLMD-RES-11] an answer with drafts is, token for token, the answer without', () => {
+  for (const [name, build] of Object.entries(graphs))
+    test(name, async (t) => {
+      const model = await open(t, await build());
+      let speculated = 0;
+      for (const content of grounded.map((text) => text.slice(-30)))
+        speculated += (await model.assertSame(content)).speculated_tokens;
+      assert.ok(speculated > 0);
+    });
+});
+
+test('[SLMD-RES-11] drafts from a prompt that the answer repeats are accepted, and counted', async (t) => {
+  const model = await open(t, shippedModel());
+  for (const content of repeated) {
+    const { speculated_tokens, accepted_tokens, completion_tokens } = await model.assertSame(content);
+    assert.ok(accepted_tokens >= 3, `${accepted_tokens}`);
+    assert.ok(accepted_tokens <= speculated_tokens && accepted_tokens < completion_tokens);
+  }
+});
+
+test('[SLMD-RES-11] stop texts, bounds, cancels and formats end an answer with drafts where they end one without', async (t) => {
+  const model = await open(t, shippedModel());
+  const [sensors = ''] = repeated;
+  const plain = await model.answer(false, { messages: [{ role: 'user', content: sensors }] });
+  for (let tokens = 1; tokens < 12; tokens++) {
+    await model.assertSame(sensors, { max_tokens: tokens });
+    await model.assertSame(sensors, {}, tokens);
+  }
+  for (const at of [3, 8, 15]) await model.assertSame(sensors, { stop: [plain.text.slice(at, at + 3)] });
+  const schema = { type: 'object', properties: { a: { enum: ['lamp', 'lamp lamp lamp'] } }, required: ['a'] };
+  for (const content of [...grounded, ...repeated]) {
+    await model.assertSame(content, { response_format: { type: 'json_object' } });
+    await model.assertSame(content, { response_format: { type: 'json_schema', schema } });
+  }
+});
+
+test('[SLMD-RES-11] what rounding could turn round is run again: the control, which does not, says something else', async (t) => {
+  const dir = await tinyModelDir({ build: { quantization: 'int8' } });
+  const [model, control] = [await open(t, dir), await open(t, dir, { difference: 0 })];
+  let others = 0;
+  for (let i = 0; i < 40; i++) {
+    const content = String.fromCharCode(97 + (i % 26), 98 + (i % 20), 99 + (i % 17)).repeat(3 + (i % 7));
+    await model.assertSame(content);
+    const ask = { messages: [{ role: 'user' as const, content }], max_tokens: 60 };
+    const [plain, drafted] = [await control.answer(false, ask), await control.answer(true, ask)];
+    if (plain.text !== drafted.text) others++;
+  }
+  assert.ok(others > 0);
+});
+
+test('answers that are sampled, or punish what was said, have no drafts', async (t) => {
+  const model = await open(t, await tinyModelDir());
+  const messages = [{ role: 'user' as const, content: grounded[0]! }];
+  for (const sampling of [
+    { ...greedy, temperature: 0.7 },
+    { ...greedy, repetition_penalty: 1.1 },
+  ])
+    assert.equal((await model.answer(true, { messages, sampling })).usage.speculated_tokens, 0);
+});
+
+test('[SLMD-INF-1] an engine says what drafts cost it, and null where its graph has the last logits alone', async () => {
+  const native = await openEngine(await tinyModelDir(), engineOptions);
+  assert.equal(native.info.engine.draft_costs?.length, 3);
+  assert.ok(native.info.engine.draft_costs.every((cost) => cost > 0));
+  const node = await openEngine(await tinyModelDir(), { ...engineOptions, backend: 'node' });
+  assert.equal(node.info.engine.draft_costs, null);
+  await Promise.all([native.close(), node.close()]);
+});

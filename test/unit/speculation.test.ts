@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { draftOf } from '../../src/engine/draft.ts';
+import { Speculation } from '../../src/engine/speculation.ts';
+
+const costs = [1.2, 1.4, 1.6];
+const draft = (match: number) => ({ ids: [1, 2, 3], match });
+
+test('a draft is what followed where most of the last tokens stood before, of several the last', () => {
+  assert.deepEqual(draftOf([1, 2, 3, 9, 2, 3, 8, 1, 2, 3], 3), { ids: [9, 2, 3], match: 3 });
+  assert.deepEqual(draftOf([5, 7, 5, 8, 5], 1), { ids: [8], match: 1 });
+  assert.deepEqual(draftOf([4, 4], 3), { ids: [4], match: 1 });
+  assert.equal(draftOf([1, 2, 3], 3), null);
+});
+
+test('drafts that are right grow, and drafts that are wrong end, match by match', () => {
+  const estimate = new Speculation({ costs, difference: 0 }).begin();
+  for (let i = 0; i < 20; i++) {
+    estimate.noteToken(3, true);
+    estimate.noteToken(1, false);
+  }
+  assert.equal(estimate.worth(draft(3)), 3);
+  assert.equal(estimate.worth(draft(1)), 0);
+});
+
+test('what one answer has taught is where the next begins', () => {
+  const speculation = new Speculation({ costs, difference: 0 });
+  const first = speculation.begin();
+  assert.ok(first.worth(draft(2)) > 0);
+  for (let i = 0; i < 200; i++) first.noteToken(2, false);
+  assert.equal(speculation.begin().worth(draft(2)), 0);
+});
+
+test('where runs of several tokens take as long as these alone, there is no draft, however right', () => {
+  const estimate = new Speculation({ costs: [2, 3, 4], difference: 0 }).begin();
+  for (let i = 0; i < 100; i++) estimate.noteToken(3, true);
+  assert.equal(estimate.worth(draft(3)), 0);
+});
+
+test('a long context, in which they take longer than at load, ends drafts', () => {
+  const estimate = new Speculation({ costs, difference: 0 }).begin();
+  for (let i = 0; i < 40; i++) {
+    estimate.noteRun(0, 10);
+    for (const drafted of [1, 2, 3]) estimate.noteRun(drafted, 45);
+  }
+  assert.equal(estimate.worth(draft(3)), 0);
+});
+
+test('tokens that are in doubt and run again end drafts, and later answers try them anew', () => {
+  const speculation = new Speculation({ costs, difference: 0.1 });
+  const estimate = speculation.begin();
+  for (let i = 0; i < 50; i++) {
+    estimate.noteDoubt(0, 10);
+    estimate.noteDoubt(10, 0);
+  }
+  assert.equal(estimate.worth(draft(2)), 0);
+  for (let answers = 0; answers < 30; answers++) speculation.begin();
+  assert.ok(speculation.begin().worth(draft(2)) > 0);
+});
