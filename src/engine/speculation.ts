@@ -14,7 +14,7 @@ export interface RunTraits {
 export const draftMax = eachMax - 1;
 
 /** What a draft must promise: below it, not even a good guess is worth the trouble. */
-const gainMin = 1.05;
+const gainMin = 1.15;
 /**
  * Of the difference that was measured: a choice between two logits that are further apart does not depend on how
  * they were rounded. Over answers of the shipped model two logits moved by twice that difference at most.
