@@ -20,6 +20,7 @@ const graphs: Record<string, () => Promise<string>> = {
   int8: () => tinyModelDir({ build: { quantization: 'int8' } }),
   float32: () => tinyModelDir({ build: { quantization: 'float32' } }),
   'float32 activations': () => tinyModelDir({ build: { accuracyLevel: 0 } }),
+  'int8 cache': () => tinyModelDir({ build: { kvCache: 'int8' } }),
   'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
   'the model that ships': async () => shippedModel(),
 };
