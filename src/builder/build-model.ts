@@ -70,11 +70,12 @@ export async function buildModel(
 async function calibrate(
   reader: Omit<Reader, 'options'>,
   plan: BuildPlan,
-  { calibration = new Calibration(defaultTexts), signal }: BuildOptions,
+  { calibration, cacheCalibration, signal }: BuildOptions,
 ): Promise<Found> {
   const sought = { moments: plan.calibrated, cacheScales: plan.kvCache === 'int8' };
   if (!sought.moments && !sought.cacheScales) return { moments: new Map(), cacheScales: [] };
-  return calibration.find({ ...reader, options: plan }, sought, signal);
+  const texts = calibration ?? cacheCalibration ?? new Calibration(defaultTexts);
+  return texts.find({ ...reader, options: plan }, sought, signal);
 }
 
 async function writeGraph(

@@ -21,6 +21,8 @@ export interface BuildOptions {
   calibration?: Calibration;
   /** What the KV cache is kept in. For int8, the checkpoint reads the calibration's texts or default ones first. */
   kvCache?: 'float32' | 'int8';
+  /** For the scales of an int8 KV cache, where there is no `calibration`; by default of slmd's own texts. */
+  cacheCalibration?: Calibration;
   /** Bits of the head (and of an embedding tied to it) where they should differ from the layers'. */
   headBits?: 4 | 8;
   /** Of MatMulNBits: 4 (default) computes with activations rounded to int8, 0 in float32. */

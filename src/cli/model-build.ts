@@ -70,6 +70,7 @@ export async function modelBuild(args: string[]): Promise<void> {
     ...given('scales', values.scales),
     ...(values.calibrate !== undefined && { calibration: calibrationOf(values.calibrate, onStep) }),
     ...given('kvCache', values['kv-cache']),
+    ...(values['kv-cache'] === 'int8' && { cacheCalibration: calibrationOf('default', onStep) }),
     ...given('headBits', number(values['head-bits'])),
     ...given('accuracyLevel', number(values['accuracy-level'])),
     ...given('contextLength', number(values['context-length'])),
