@@ -1,8 +1,8 @@
 /**
  * `npm run test:device [-- --tier N …]`: what can be known of slmd on a board without a board, tier by tier.
  *
- * Each tier brings what it needs, cached outside the tree, and is skipped with the reason where that cannot be
- * had; with CI=true that is a failure. The table at the end is the one of devices/README.md.
+ * Each tier brings what it needs, cached outside the tree, and is skipped with the reason where a machine does not
+ * let it: that says nothing of slmd. The table at the end is the one of devices/README.md.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -176,11 +176,7 @@ async function climb(number: number): Promise<string> {
   } catch (error) {
     if (!(error instanceof Missing)) throw error;
     console.log(`slmd: tier ${number} is skipped: ${error.message}`);
-    return row(
-      performance.now() - began,
-      null,
-      process.env.CI === 'true' ? 'FAILED: not to be had' : 'skipped',
-    );
+    return row(performance.now() - began, null, 'skipped');
   }
   const prepared = performance.now() - began;
   const passed = run(number);

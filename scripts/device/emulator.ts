@@ -36,9 +36,18 @@ export function teachKernel(qemu: string): { forget(): void } {
   const known = join(binfmt, entry);
   if (existsSync(known)) {
     if (readFileSync(known, 'utf8').includes(`interpreter ${qemu}\n`)) return { forget: () => undefined };
-    writeFileSync(known, '-1');
+    tell(known, '-1');
   }
   // F keeps the emulator open, so that a chroot needs no copy; P keeps the program's own name.
-  writeFileSync(join(binfmt, 'register'), `:${entry}:M::${magic}:${mask}:${qemu}:PF`);
-  return { forget: () => writeFileSync(known, '-1') };
+  tell(join(binfmt, 'register'), `:${entry}:M::${magic}:${mask}:${qemu}:PF`);
+  return { forget: () => tell(known, '-1') };
+}
+
+/** @throws Missing where this is a container whose kernel is not its own to teach */
+function tell(file: string, line: string): void {
+  try {
+    writeFileSync(file, line);
+  } catch (error) {
+    throw new Missing(`the kernel takes no emulator: ${(error as Error).message}`);
+  }
 }
