@@ -6,7 +6,6 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
 import { quantizationName } from '../model/manifest.ts';
-import { attentionPath } from '../onnx/attention-path.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
@@ -88,7 +87,7 @@ export async function openEngine(
 async function open(
   runtime: Runtime,
   directory: ModelDirectory,
-  { threads, rows, prefill_chunk_tokens: runTokens }: EngineOptions,
+  { threads, rows }: EngineOptions,
   contextLength: number,
 ): Promise<OpenedRows> {
   try {
@@ -96,7 +95,6 @@ async function open(
       threads,
       rows,
       contextLength,
-      runTokens,
       shape: shapeOf(directory.manifest),
       ...(directory.foreign && { foreign: directory.foreign }),
     });
@@ -109,16 +107,15 @@ async function open(
 async function openStore(
   { rows: [first], compute }: OpenedRows,
   { version: library, backend }: Runtime,
-  { prefixes, prefill_chunk_tokens }: EngineOptions,
+  { prefixes }: EngineOptions,
   { sha256 }: ModelDirectory,
 ): Promise<PrefixStore | null> {
   const snapshots = first?.snapshots;
   if (prefixes === null || first === undefined || snapshots === undefined) return null;
   const { accuracyLevel } = compute;
-  const path = attentionPath(first.contextLength, prefill_chunk_tokens);
   const store = new PrefixStore({
     ...prefixes,
-    facts: [sha256, version(), library, backend, accuracyLevel, path, cpuKinds()],
+    facts: [sha256, version(), library, backend, accuracyLevel, cpuKinds()],
     token_bytes: snapshots.tokenBytes,
     context_length: first.contextLength,
     say: (line) => console.error(`slmd engine: ${line}`),

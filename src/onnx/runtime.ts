@@ -1,7 +1,6 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
-import { attentionPath, takeAttentionPath } from './attention-path.ts';
 import { rowBytes } from './cache-memory.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
 import { chooseRows, type RowChoice, type RowsChosenBy, rowsThatFit } from './choose-rows.ts';
@@ -23,8 +22,6 @@ export interface DecoderOptions {
   /** Threads to compute with; 0 chooses, by a measurement where the backend is native. */
   threads: number;
   contextLength: number;
-  /** The most tokens of one run; 128 where nothing is said. */
-  runTokens?: number;
   /** What to measure with, where something is left to choose; without it nothing is measured. */
   shape?: ModelShape;
   /** Of a graph that others exported; without it the graph has the interface of `src/model/README.md`. */
@@ -79,10 +76,9 @@ export function openRuntime(wanted: 'auto' | BackendName, libraryPath?: string):
 function nativeRuntime(library: Library): Runtime {
   const openOwn = async (
     graphPath: string,
-    { threads, contextLength, runTokens, shape }: DecoderOptions,
+    { threads, contextLength, shape }: DecoderOptions,
     rowsFor: (bytesOfRow: number) => number,
   ) => {
-    takeAttentionPath(attentionPath(contextLength, runTokens));
     const choice =
       shape === undefined ? computeByRule(threads) : await chooseCompute(library, graphPath, shape, threads);
     const opened = await openNativeRows(library, graphPath, contextLength, choice.compute, (session) =>
@@ -91,12 +87,11 @@ function nativeRuntime(library: Library): Runtime {
     return { choice, opened };
   };
   const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
-    const { threads, contextLength, runTokens, shape, foreign } = options;
+    const { threads, contextLength, shape, foreign } = options;
     if (foreign === undefined) {
       const { choice, opened } = await openOwn(graphPath, options, () => 1);
       return { ...choice, decoder: firstRow(opened) };
     }
-    takeAttentionPath(attentionPath(contextLength, runTokens));
     const choice =
       shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
     const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
@@ -126,9 +121,8 @@ function nativeRuntime(library: Library): Runtime {
 
 function nodeRuntime(fallbackReason: string | null): Runtime {
   const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
-    const { threads, contextLength, runTokens, foreign } = options;
+    const { threads, contextLength, foreign } = options;
     const choice = computeByRule(threads);
-    takeAttentionPath(attentionPath(contextLength, runTokens));
     if (foreign !== undefined) {
       const session = await openForeignNode(graphPath, foreign, choice.compute);
       return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
