@@ -133,18 +133,24 @@ test('[SLMD-RES-11] stop texts, bounds, cancels and formats end an answer with d
   }
 });
 
+/** Roundings differ by processor, and with them which prompt shows it. */
+const promptsMax = 1000;
+
 test('[SLMD-RES-11] what rounding could turn round is run again: the control, which does not, says something else', async (t) => {
   const dir = await tinyModelDir({ build: { quantization: 'int8' } });
   const [model, control] = [await open(t, dir), await open(t, dir, { difference: 0 })];
-  let others = 0;
-  for (let i = 0; i < 40; i++) {
-    const content = String.fromCharCode(97 + (i % 26), 98 + (i % 20), 99 + (i % 17)).repeat(3 + (i % 7));
-    await model.assertSame(content);
+  const contents = Array.from({ length: promptsMax }, (_, i) =>
+    String.fromCharCode(97 + (i % 26), 98 + (i % 20), 99 + (i % 17)).repeat(3 + (i % 7)),
+  );
+  for (const content of contents.slice(0, 40)) await model.assertSame(content);
+  for (const content of contents) {
     const ask = { messages: [{ role: 'user' as const, content }], max_tokens: 60 };
     const [plain, drafted] = [await control.answer(false, ask), await control.answer(true, ask)];
-    if (plain.text !== drafted.text) others++;
+    if (plain.text === drafted.text) continue;
+    await model.assertSame(content);
+    return;
   }
-  assert.ok(others > 0);
+  assert.fail('no prompt shows what the rule is for');
 });
 
 test('answers that are sampled, or punish what was said, have no drafts', async (t) => {
