@@ -78,9 +78,14 @@ describe('more than a device can take', { concurrency: true }, () => {
       assert.ok(grown < bytesMax, `${grown} bytes more`);
       assert.ok(statSync(journalFile(trial.journal_dir)).size < 2_000_000);
       await requester.cancel(busy);
-      const admitted = ids.filter((id) => ledger.results(id).length === 0);
-      assert.ok(admitted.length <= 8);
-      await ledger.answered([busy, ...admitted]);
+      const rest = ids.filter((id) => ledger.results(id).length === 0);
+      assert.ok(rest.length <= 8);
+      await ledger.answered([busy]);
+      // The queue keeps a place for newcomers: the last of these may still be on the way to being refused.
+      await until(
+        () => rest.every((id) => ledger.results(id).length > 0) || undefined,
+        'the rest is answered',
+      );
       await device.kill('SIGTERM');
       const { lost, conflicting } = await ledger.verdict();
       assert.deepEqual({ lost, conflicting }, { lost: [], conflicting: [] });
