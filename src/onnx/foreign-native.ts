@@ -25,7 +25,7 @@ export async function openForeignNative(
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
   try {
     dropFilePages(library, dirname(graphPath));
-    useHugePages(library);
+    void useHugePages(library);
     const run = new NativeRun(session, graph);
     return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
   } catch (thrown) {

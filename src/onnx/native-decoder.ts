@@ -20,7 +20,7 @@ export async function openNativeRows(
   try {
     dropFilePages(library, dirname(graphPath));
     // Before there is a KV cache: its pages are to come one by one, as far as somebody reaches.
-    useHugePages(library);
+    void useHugePages(library);
     return new NativeRows(session, contextLength, rowsFor(session));
   } catch (thrown) {
     await session.release();

@@ -6,11 +6,11 @@ import { openLibrary, useHugePages } from '../../src/onnx/ffi/index.ts';
 const library = openLibrary();
 const bytes = 32 * 1024 * 1024;
 
-test('memory in use is moved as it is, and what nobody has touched stays out of memory', () => {
+test('memory in use is moved as it is, and what nobody has touched stays out of memory', async () => {
   const used = Buffer.alloc(bytes, 'weights');
   const untouched = new Uint8Array(bytes);
   const before = anonymousBytes();
-  useHugePages(library);
+  await useHugePages(library);
   assert.ok(anonymousBytes() - before < bytes / 2, 'no more is in memory than was');
   assert.ok(used.equals(Buffer.alloc(bytes, 'weights')), 'its bytes are the same');
   assert.ok(untouched.every((byte) => byte === 0));

@@ -9,20 +9,26 @@ const entryBytes = 8;
 const presentBit = 0x80;
 /** Of a huge page's pages so many must be there already: a twentieth of it is what may be added. */
 const presentMin = 0.95;
+/** Of memory that lies together so much is moved in one call: a process that ends waits for no more than that. */
+const rangeBytesMax = 67_108_864;
 
 /**
  * Moves this process's memory, as far as it is in use, from small pages to huge ones.
  *
  * Decoding a token reads every weight once, and with pages of 4 KB the processor looks up where they lie once
  * for every 4 KB. Memory that was never touched stays untouched, so no more is in use after than
- * before. Does nothing where the system has no huge pages, or does not say what is mapped.
+ * before. What is in use is found at once; it is moved beside the event loop, a second for a gigabyte, while the
+ * memory is used. Does nothing where the system has no huge pages, or does not say what is mapped.
+ *
+ * @returns resolves when all is moved
  */
-export function useHugePages(library: Library): void {
+export async function useHugePages(library: Library): Promise<void> {
   const sizes = sizesOf(library);
   if (sizes === null) return;
   const madvise = library.koffi.load(null).func('int madvise(uintptr_t, size_t, int)');
-  // A refusal changes nothing: the memory stays in small pages.
-  for (const { start, bytes } of joined(windowsInUse(sizes), sizes.huge)) madvise(start, bytes, collapse);
+  // A refusal changes nothing: the memory stays in small pages, or is not this process's any more.
+  for (const { start, bytes } of [...joined(windowsInUse(sizes), sizes.huge)])
+    await new Promise<void>((resolve) => madvise.async(start, bytes, collapse, () => resolve()));
 }
 
 interface Sizes {
@@ -63,7 +69,8 @@ function* windowsInUse({ page, huge }: Sizes): Iterable<number> {
 function* joined(windows: Iterable<number>, huge: number): Iterable<{ start: number; bytes: number }> {
   let range: { start: number; bytes: number } | undefined;
   for (const start of windows) {
-    if (range !== undefined && range.start + range.bytes === start) range.bytes += huge;
+    if (range !== undefined && range.start + range.bytes === start && range.bytes < rangeBytesMax)
+      range.bytes += huge;
     else {
       if (range !== undefined) yield range;
       range = { start, bytes: huge };
