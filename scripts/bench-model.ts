@@ -79,6 +79,7 @@ async function answer(model: string, threads: number): Promise<void> {
     backend: 'auto',
     threads,
     rows: 1,
+    speculation: true,
     prefill_chunk_tokens: 64,
     context_length_max: 512,
     max_tokens_default: null,

@@ -43,6 +43,7 @@ export async function evaluate(
     backend: 'auto',
     threads,
     rows: 1,
+    speculation: true,
     prefill_chunk_tokens: 128,
     context_length_max: 4096,
     max_tokens_default: null,

@@ -132,6 +132,12 @@ export const configSchema = z.strictObject({
       .describe(
         'Prompts that are answered at a time. auto: up to 4, where their memory fits and a measurement at load says that it helps.',
       ),
+    speculation: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Guesses what an answer repeats of its prompt, where a measurement says that it pays; the answer is the same. false: no token is guessed.',
+      ),
     cache_dir: file.describe(
       'Where the engine keeps what it can compute again. Default: $CACHE_DIRECTORY, else ~/.cache/slmd/<device>.',
     ),

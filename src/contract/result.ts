@@ -29,6 +29,8 @@ export interface Usage {
   speculated_tokens: number;
   /** How many of them the model chose. */
   accepted_tokens: number;
+  /** Tokens that were run again, each alone, because rounding could have decided between two. */
+  rerun_tokens: number;
 }
 
 /** What the board felt while it answered. Null where a board has no such sensor. */

@@ -88,7 +88,11 @@ export interface ComputeInfo {
   rows_chosen_by: string;
   /** Tokens of all rows together for each token of one alone in the same time; null where nobody measured. */
   rows_gain: number | null;
-  /** The time of a run with 1, 2, 3 guessed tokens over that of one without; null where none are guessed. */
+  /** Whether tokens are guessed at all (SLMD-RES-11). */
+  speculation: boolean;
+  /** Who said so: the configuration, a measurement at load, the backend, or the graph. */
+  speculation_chosen_by: string;
+  /** The time of a run with 1, 2, 3 guessed tokens over that of one without; null where nobody measured. */
   draft_costs: readonly number[] | null;
 }
 

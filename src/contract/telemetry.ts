@@ -35,6 +35,10 @@ export interface Counters {
   prompt_tokens: number;
   cached_tokens: number;
   completion_tokens: number;
+  /** What guessing cost and won, as in each result's usage (SLMD-RES-11). */
+  speculated_tokens: number;
+  accepted_tokens: number;
+  rerun_tokens: number;
   engine_restarts: number;
   mqtt_reconnects: number;
   /** How often another device with this one's name was noticed. */

@@ -34,6 +34,8 @@ export class Continuation {
   /** Draft tokens that were run, and those of them that the model chose. */
   speculated = 0;
   accepted = 0;
+  /** Tokens that were run again because they were in doubt. */
+  rerun = 0;
   readonly #sequence: Sequence;
   readonly #options: ContinuationOptions;
   readonly #estimate: Estimate | null;
@@ -88,6 +90,7 @@ export class Continuation {
     this.#run = null;
     this.#sequence.rewind(this.#exact);
     this.#estimate?.noteDoubt(ids.length, 0);
+    this.rerun += ids.length;
     let logits = new Float32Array();
     for (const id of ids) {
       logits = (await this.#sequence.forward([id], signal)) as Float32Array<ArrayBuffer>;

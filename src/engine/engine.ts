@@ -10,12 +10,11 @@ import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
+import { chooseSpeculation, type SpeculationChoice } from './choose-speculation.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 import { measurePace } from './pace.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { Rows } from './rows.ts';
-import { type RunTraits, Speculation } from './speculation.ts';
-import { measureRuns } from './speculation-probe.ts';
 
 /** A loaded model that answers requests, as many at a time as `info.engine.rows` says. */
 export interface Engine {
@@ -43,11 +42,11 @@ export async function openEngine(
   const opened = await open(runtime, directory, options, contextLength);
   const [first, ...others] = opened.rows;
   let bench: Pace;
-  let traits: RunTraits | null;
+  let guesses: SpeculationChoice;
   try {
     await checkFirstRun(first!, directory);
     bench = await measurePace(first!);
-    traits = await measureRuns(first!);
+    guesses = await chooseSpeculation(first!, runtime.backend, options.speculation);
   } catch (thrown) {
     await opened.dispose();
     throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
@@ -64,13 +63,13 @@ export async function openEngine(
     grammars,
     prefillChunkTokens: options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,
-    speculation: traits === null ? null : new Speculation(traits),
+    speculation: guesses.speculation,
   };
   return {
     info: describe(
       directory,
       contextLength,
-      { ...describeRuntime(runtime, opened, directory.manifest), draft_costs: traits?.costs ?? null },
+      { ...describeRuntime(runtime, opened, directory.manifest), ...describeSpeculation(guesses) },
       bench,
       monotonicMs() - started,
     ),
@@ -147,7 +146,7 @@ function describeRuntime(
   { name, version, backend, fallbackReason }: Runtime,
   { compute, chosenBy, rows, rowsChosenBy, rowsGain }: OpenedRows,
   { quantization }: ModelDirectory['manifest'],
-): Omit<EngineInfo['engine'], 'draft_costs'> {
+): Omit<EngineInfo['engine'], keyof ReturnType<typeof describeSpeculation>> {
   return {
     name,
     version,
@@ -162,6 +161,10 @@ function describeRuntime(
     rows_chosen_by: rowsChosenBy,
     rows_gain: rowsGain,
   };
+}
+
+function describeSpeculation({ speculation, chosenBy, costs }: SpeculationChoice) {
+  return { speculation: speculation !== null, speculation_chosen_by: chosenBy, draft_costs: costs };
 }
 
 function describe(

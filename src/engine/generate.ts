@@ -90,6 +90,7 @@ export async function generate(
         completion_tokens,
         speculated_tokens: continuation.speculated,
         accepted_tokens: continuation.accepted,
+        rerun_tokens: continuation.rerun,
       },
       stamps: { started_at, tokenized_at, first_token_at, last_token_at },
     };

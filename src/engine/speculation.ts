@@ -48,6 +48,11 @@ export class Speculation {
     return differencesApart * this.traits.difference;
   }
 
+  /** Whether a draft pays when all of it is right. */
+  get mayPay(): boolean {
+    return this.traits.costs.some((cost, i) => (i + 2) / cost > gainMin);
+  }
+
   /** What the next answer begins with. */
   begin(): Estimate {
     this.#doubted.note(0, doubtMemory / forgivenWithin);

@@ -21,6 +21,8 @@ const schema = z.discriminatedUnion('type', [
         rows: z.int().positive(),
         rows_chosen_by: z.string(),
         rows_gain: z.number().nullable(),
+        speculation: z.boolean(),
+        speculation_chosen_by: z.string(),
         draft_costs: z.array(z.number()).nullable(),
       }),
       model: z.object({
@@ -62,6 +64,7 @@ const schema = z.discriminatedUnion('type', [
       completion_tokens: z.int(),
       speculated_tokens: z.int(),
       accepted_tokens: z.int(),
+      rerun_tokens: z.int(),
     }),
     stamps: z.object({ started_at: ms, tokenized_at: ms, first_token_at: ms, last_token_at: ms }),
   }),

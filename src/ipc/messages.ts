@@ -55,6 +55,8 @@ export interface EngineOptions {
   threads: number;
   /** Generations at a time; `auto` as many as fit into the memory, where that is faster than one. */
   rows: 'auto' | number;
+  /** Whether tokens may be guessed, where that pays. */
+  speculation: boolean;
   /** Tokens per prefill run: the grain of progress. */
   prefill_chunk_tokens: number;
   /** Upper bound on prompt plus completion, in tokens; the model's own limit still applies. */

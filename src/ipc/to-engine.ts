@@ -17,6 +17,7 @@ const load = z.object({
     backend: z.enum(['auto', 'native', 'node']),
     threads: z.int().nonnegative(),
     rows: z.union([z.literal('auto'), count]),
+    speculation: z.boolean(),
     prefill_chunk_tokens: count,
     context_length_max: count,
     max_tokens_default: count.nullable(),

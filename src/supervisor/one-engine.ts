@@ -11,7 +11,7 @@ export function supervisorOptions(
   { stall_ms, load_max_ms, restart_min_ms, restart_max_ms, ...engine }: EngineSettings,
   wanted: { entry: string; model: ModelSource } & Pick<EngineOptions, 'max_tokens_default' | 'prefixes'>,
 ): SupervisorOptions {
-  const { backend, threads, rows, prefill_chunk_tokens, context_length_max } = engine;
+  const { backend, threads, rows, speculation, prefill_chunk_tokens, context_length_max } = engine;
   const { entry, model, max_tokens_default, prefixes } = wanted;
   return {
     entry,
@@ -20,6 +20,7 @@ export function supervisorOptions(
       backend,
       threads,
       rows,
+      speculation,
       prefill_chunk_tokens,
       context_length_max,
       max_tokens_default,

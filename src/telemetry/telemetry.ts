@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Result } from '../contract/result.ts';
+import type { Result, Usage } from '../contract/result.ts';
 import {
   type Counters,
   type LatencyName,
@@ -37,6 +37,9 @@ export class Telemetry {
     prompt_tokens: 0,
     cached_tokens: 0,
     completion_tokens: 0,
+    speculated_tokens: 0,
+    accepted_tokens: 0,
+    rerun_tokens: 0,
     engine_restarts: 0,
     mqtt_reconnects: 0,
     duplicates_detected: 0,
@@ -71,14 +74,16 @@ export class Telemetry {
   record({ status, error, usage, timings }: Result): void {
     this.counters.results[status]++;
     if (error !== undefined) this.counters.errors[error.code] = (this.counters.errors[error.code] ?? 0) + 1;
-    this.counters.prompt_tokens += usage?.prompt_tokens ?? 0;
-    this.counters.cached_tokens += usage?.cached_tokens ?? 0;
-    this.counters.completion_tokens += usage?.completion_tokens ?? 0;
+    if (usage !== null) this.#count(usage);
     if (status !== 'ok' || timings === null) return;
     const now = monotonicMs();
     for (const name of latencyNames)
       if (timings[name] !== null) this.#latency[name].record(timings[name], now);
     for (const name of rateNames) if (timings[name] !== null) this.#rates[name].record(timings[name], now);
+  }
+
+  #count(usage: Usage): void {
+    for (const [name, tokens] of Object.entries(usage)) this.counters[name as keyof Usage] += tokens;
   }
 
   document(): TelemetryDocument {

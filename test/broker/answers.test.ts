@@ -40,6 +40,7 @@ onEachBroker('a device answers', (kind) => {
         completion_tokens: 2,
         speculated_tokens: 0,
         accepted_tokens: 0,
+        rerun_tokens: 0,
       },
       attempt: 1,
       metadata: { room: [7] },

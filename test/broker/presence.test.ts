@@ -12,7 +12,9 @@ onEachBroker('a device says what it is', (kind) => {
 
   test('[SLMD-STA-1] [SLMD-STA-2] [SLMD-INF-1] [SLMD-HA-1] a birth is status, info and discovery, all retained', async (t) => {
     const stage = new Stage(t);
-    const { broker, requester } = await stage.ready(kind, { settings: { engine: { threads: 2 } } });
+    const { broker, requester } = await stage.ready(kind, {
+      settings: { engine: { threads: 2, speculation: false } },
+    });
     const info = await requester.info();
     const order = requester.heard.all.map(({ topic }) => topic);
     assert.ok(order.indexOf('slmd/kitchen/status') < order.indexOf('slmd/kitchen/info'));
@@ -43,6 +45,8 @@ onEachBroker('a device says what it is', (kind) => {
       rows: 1,
       rows_chosen_by: 'setting',
       rows_gain: null,
+      speculation: false,
+      speculation_chosen_by: 'setting',
       draft_costs: null,
       load_ms: 2,
     });

@@ -83,4 +83,20 @@ onEachBroker('telemetry', (kind) => {
     assert.equal(latency.tpot_ms.count, 3);
     assert.ok((rates.decode_tokens_per_second.p50 ?? 0) > 1);
   });
+
+  test('[SLMD-TEL-4] sums up what was guessed, accepted and run again, as results say it', async () => {
+    const guesses = ['speculated_tokens', 'accepted_tokens', 'rerun_tokens'] as const;
+    for (const prompt of ['guess once', 'echo', 'guess twice']) {
+      const { usage } = await requester.ask(prompt);
+      assert.deepEqual(
+        guesses.map((name) => usage?.[name]),
+        prompt === 'echo' ? [0, 0, 0] : [3, 2, 1],
+      );
+    }
+    const { counters } = await requester.telemetry(({ counters }) => counters.speculated_tokens === 6);
+    assert.deepEqual(
+      guesses.map((name) => counters[name]),
+      [6, 4, 2],
+    );
+  });
 });

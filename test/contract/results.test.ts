@@ -30,6 +30,7 @@ const usage = {
   completion_tokens: 11,
   speculated_tokens: 0,
   accepted_tokens: 0,
+  rerun_tokens: 0,
 };
 const stamps = { started_at: 1010, tokenized_at: 1011.5, first_token_at: 1031.5, last_token_at: 1131.5 };
 

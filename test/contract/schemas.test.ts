@@ -195,6 +195,7 @@ test('[SLMD-FMT-3] a result has json where it was asked for: the value, or null 
     completion_tokens: 1,
     speculated_tokens: 0,
     accepted_tokens: 0,
+    rerun_tokens: 0,
   };
   const asked = requestOf({ prompt: 'hi', response_format: { type: 'json_object' } });
   const json = (text: string, format_complete: boolean, request = asked) =>

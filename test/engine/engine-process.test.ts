@@ -117,6 +117,7 @@ describe('an engine process with a model', () => {
           backend: 'auto',
           threads: 1,
           rows: 1,
+          speculation: true,
           prefill_chunk_tokens: 8,
           context_length_max: 8,
           max_tokens_default: null,

@@ -60,7 +60,7 @@ test('a good model is described by its manifest and bounded by the options', asy
     layout: 'slmd',
     verification: null,
   });
-  const { draft_costs: _, ...computed } = engine.info.engine;
+  const { draft_costs: _, speculation: _either, ...computed } = engine.info.engine;
   assert.deepEqual(computed, {
     name: 'onnxruntime',
     version: '1.30.0',
@@ -74,6 +74,7 @@ test('a good model is described by its manifest and bounded by the options', asy
     rows: 1,
     rows_chosen_by: 'setting',
     rows_gain: null,
+    speculation_chosen_by: 'probe',
   });
   assert.ok(engine.info.load_ms > 0);
   await engine.close();

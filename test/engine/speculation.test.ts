@@ -7,11 +7,12 @@ import { Speculation } from '../../src/engine/speculation.ts';
 import { measureRuns } from '../../src/engine/speculation-probe.ts';
 import { Grammars } from '../../src/grammar/grammars.ts';
 import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
+import type { EngineOptions } from '../../src/ipc/messages.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
-import { engineOptions, greedy } from '../support/forked-engine.ts';
+import { engineOptions, greedy, request } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** Every kind of graph that the builder writes, and the one that ships. */
@@ -163,11 +164,34 @@ test('answers that are sampled, or punish what was said, have no drafts', async 
     assert.equal((await model.answer(true, { messages, sampling })).usage.speculated_tokens, 0);
 });
 
-test('[SLMD-INF-1] an engine says what drafts cost it, and null where its graph has the last logits alone', async () => {
-  const native = await openEngine(await tinyModelDir(), engineOptions);
-  assert.equal(native.info.engine.draft_costs?.length, 3);
-  assert.ok(native.info.engine.draft_costs.every((cost) => cost > 0));
-  const node = await openEngine(await tinyModelDir(), { ...engineOptions, backend: 'node' });
-  assert.equal(node.info.engine.draft_costs, null);
-  await Promise.all([native.close(), node.close()]);
+test('[SLMD-INF-1] an engine says whether it guesses, who said so, and what drafts cost it', async (t) => {
+  const opened = async (more: Partial<EngineOptions>) => {
+    const engine = await openEngine(await tinyModelDir(), { ...engineOptions, ...more });
+    t.after(() => engine.close());
+    return engine.info.engine;
+  };
+  const measured = await opened({});
+  assert.equal(measured.speculation_chosen_by, 'probe');
+  assert.equal(measured.draft_costs?.length, 3);
+  assert.ok(measured.draft_costs.every((cost) => cost > 0));
+  for (const [more, chosenBy] of [
+    [{ speculation: false }, 'setting'],
+    [{ backend: 'node' }, 'backend'],
+    [{ context_length_max: 19 }, 'context'],
+  ] as const) {
+    const { speculation, speculation_chosen_by, draft_costs } = await opened(more);
+    assert.deepEqual([speculation, speculation_chosen_by, draft_costs], [false, chosenBy, null]);
+  }
+});
+
+test('[SLMD-RES-11] where the configuration says so, nothing is guessed, and the answer is the same', async (t) => {
+  const guessing = await openEngine(shippedModel(), engineOptions);
+  const plain = await openEngine(shippedModel(), { ...engineOptions, speculation: false });
+  t.after(() => Promise.all([guessing.close(), plain.close()]));
+  for (const content of repeated) {
+    const { text, usage } = await plain.generate(request(content));
+    assert.equal(text, (await guessing.generate(request(content))).text);
+    const { speculated_tokens, accepted_tokens, rerun_tokens } = usage;
+    assert.deepEqual([speculated_tokens, accepted_tokens, rerun_tokens], [0, 0, 0]);
+  }
 });

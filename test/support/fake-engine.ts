@@ -7,6 +7,7 @@
  *   slow <n>             n tokens, 20 ms apart; hears `cancel` between two tokens
  *   block <ms>           computes for so long without yielding, then answers `unblocked`
  *   long <n>             an answer of n characters
+ *   guess <text>         the same as `echo`, and says that of its tokens 3 were guessed, 2 accepted and 1 run again
  *   fail                 reports `engine_failed` and goes on
  *   garbage              sends what is no message and what nobody waits for, then answers `clean`
  *   hang [<file>]        gives no sign of life and hears no `cancel`; with a file it does not hear SIGTERM
@@ -29,6 +30,7 @@
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Usage } from '../../src/contract/result.ts';
 import type {
   DoneMessage,
   EngineOptions,
@@ -64,7 +66,11 @@ export interface EngineRun {
 interface Job extends GenerateMessage {
   started_at: number;
   prompt_tokens: number;
+  guessed?: Guessed;
 }
+
+type Guessed = Pick<Usage, 'speculated_tokens' | 'accepted_tokens' | 'rerun_tokens'>;
+const nothingGuessed: Guessed = { speculated_tokens: 0, accepted_tokens: 0, rerun_tokens: 0 };
 
 type Behaviour = (job: Job, rest: string) => Promise<void> | void;
 
@@ -74,6 +80,8 @@ const behaviours: Record<string, Behaviour> = {
   slow: (job, rest) => slow(job, Number.parseInt(rest, 10)),
   block: (job, rest) => block(job, Number.parseInt(rest, 10)),
   long: (job, rest) => long(job, Number.parseInt(rest, 10)),
+  guess: (job, rest) =>
+    answer({ ...job, guessed: { speculated_tokens: 3, accepted_tokens: 2, rerun_tokens: 1 } }, rest),
   fail: ({ key }) => send({ type: 'failed', key, code: 'engine_failed', message: 'asked to fail' }),
   garbage,
   hang,
@@ -110,7 +118,7 @@ function load({ model_dir, options }: LoadMessage): void {
   else send(ready(options, how));
 }
 
-function ready({ threads, rows }: EngineOptions, how: string): FromEngine {
+function ready({ threads, rows, speculation }: EngineOptions, how: string): FromEngine {
   const engine = {
     name: 'fake',
     version: '1',
@@ -124,6 +132,8 @@ function ready({ threads, rows }: EngineOptions, how: string): FromEngine {
     rows: rows === 'auto' ? 1 : rows,
     rows_chosen_by: 'setting',
     rows_gain: null,
+    speculation,
+    speculation_chosen_by: 'setting',
     draft_costs: null,
   };
   const model = how.startsWith('model-') ? { ...fakeModel, id: how } : fakeModel;
@@ -242,7 +252,7 @@ function sendToken({ key }: { key: number }, text: string, completion_tokens: nu
 }
 
 function finish(
-  { key, started_at, prompt_tokens, response_format }: Job,
+  { key, started_at, prompt_tokens, response_format, guessed = nothingGuessed }: Job,
   sent: readonly string[],
   finish_reason: DoneMessage['finish_reason'],
   { tokenized_at, first_token_at }: { tokenized_at: number; first_token_at: number },
@@ -251,8 +261,7 @@ function finish(
     prompt_tokens,
     cached_tokens: 0,
     completion_tokens: sent.length,
-    speculated_tokens: 0,
-    accepted_tokens: 0,
+    ...guessed,
   };
   const stamps = { started_at, tokenized_at, first_token_at, last_token_at: monotonicMs() };
   // It says of its own text that it follows the format, as an engine does that has gone wrong.

@@ -19,6 +19,7 @@ export const engineOptions: EngineOptions = {
   backend: 'auto',
   threads: 1,
   rows: 1,
+  speculation: true,
   prefill_chunk_tokens: 32,
   context_length_max: 256,
   max_tokens_default: null,

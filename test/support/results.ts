@@ -15,6 +15,7 @@ export function okResult(more: Partial<Result> = {}): Result {
       completion_tokens: 5,
       speculated_tokens: 3,
       accepted_tokens: 2,
+      rerun_tokens: 1,
     },
     timings: {
       queue_ms: 1,

@@ -11,6 +11,7 @@ export function openShippedModel(backend: EngineOptions['backend'] = 'auto'): Pr
     backend,
     threads: 1,
     rows: 1,
+    speculation: true,
     prefill_chunk_tokens: 128,
     context_length_max: 512,
     max_tokens_default: 128,

@@ -45,6 +45,7 @@ export function supervised(
         backend: 'auto',
         threads: 0,
         rows,
+        speculation: true,
         prefill_chunk_tokens: 32,
         context_length_max: 512,
         max_tokens_default: null,

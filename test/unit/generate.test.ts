@@ -96,6 +96,7 @@ test('a stop token ends the answer without its text, also where the tokenizer gi
     completion_tokens: 3,
     speculated_tokens: 0,
     accepted_tokens: 0,
+    rerun_tokens: 0,
   });
 });
 

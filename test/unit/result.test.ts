@@ -28,7 +28,8 @@ function stampsOf(received_at: number, ...phases: [number, number, number, numbe
 }
 
 function usageOf(completion_tokens: number, prompt_tokens = 10, cached_tokens = 0) {
-  return { prompt_tokens, cached_tokens, completion_tokens, speculated_tokens: 0, accepted_tokens: 0 };
+  const guessed = { speculated_tokens: 0, accepted_tokens: 0, rerun_tokens: 0 };
+  return { prompt_tokens, cached_tokens, completion_tokens, ...guessed };
 }
 
 test('the phases add up to the total and to TTFT within 0.05 ms, whatever the stamps are', () => {

@@ -37,6 +37,11 @@ test('where runs of several tokens take as long as these alone, there is no draf
   assert.equal(estimate.worth(draft(3)), 0);
 });
 
+test('where not even a draft that is all right pays, nothing may be guessed', () => {
+  const mayPay = (costs: number[]) => new Speculation({ costs, difference: 0 }).mayPay;
+  assert.deepEqual([mayPay([2, 3, 4]), mayPay([1.9, 3, 3]), mayPay(costs)], [false, true, true]);
+});
+
 test('a long context, in which they take longer than at load, ends drafts', () => {
   const estimate = new Speculation({ costs, difference: 0 }).begin();
   for (let i = 0; i < 40; i++) {

@@ -52,7 +52,7 @@ test('[SLMD-TEL-2] only answers count in percentiles, whatever timings the other
     assert.deepEqual([count, p50, max], [0, null, null]);
 });
 
-test('counters count each result by its status, its code and its tokens', (context) => {
+test('[SLMD-TEL-4] counters count each result by its status, its code and its tokens', (context) => {
   const telemetry = telemetryOf(context);
   for (const result of [
     okResult(),
@@ -67,6 +67,8 @@ test('counters count each result by its status, its code and its tokens', (conte
   assert.deepEqual(errors, { cancelled: 1, queue_full: 2 });
   const { prompt_tokens, cached_tokens, completion_tokens } = counters;
   assert.deepEqual([prompt_tokens, cached_tokens, completion_tokens], [30, 12, 15]);
+  const { speculated_tokens, accepted_tokens, rerun_tokens } = counters;
+  assert.deepEqual([speculated_tokens, accepted_tokens, rerun_tokens], [9, 6, 3]);
 });
 
 test('a document is numbered, tells of queue and engine, and does not change afterwards', (context) => {
