@@ -17,8 +17,9 @@ import { type DeviceResult, deviceTable, measureDevice } from './bench/device.ts
 import { type BenchModels, buildBenchModels } from './bench/models/build.ts';
 import { installPeer } from './bench/peers/install.ts';
 import { type Clock, clocks } from './bench/peers/peer.ts';
-import { type Column, columns, peerKinds } from './bench/peers/peers.ts';
+import { type Column, columns, ownColumns, peerKinds } from './bench/peers/peers.ts';
 import { plot } from './bench/plot.ts';
+import { measureProfile, profileTable } from './bench/profile.ts';
 import { comparisonTable, settingsLines } from './bench/report.ts';
 import { measureSelf, rowsTable, type SelfResult, selfTable } from './bench/self.ts';
 import { shapes } from './bench/shapes.ts';
@@ -29,6 +30,7 @@ const usage = `npm run bench [-- options]
 
   --only <name>     one of ${columns.join(', ')}, or several with commas
   --self            slmd alone instead: by context, block size, KV cache and rows, and a whole device beside its decoder
+  --profile         slmd alone instead: where the time of a run goes, by operator
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
   --rounds <n>      how often everything is measured (default: 5)
@@ -46,6 +48,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: columns.join() },
     self: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
     shape: { type: 'string' },
     threads: { type: 'string', default: String(chooseThreads()) },
     rounds: { type: 'string' },
@@ -87,6 +90,7 @@ async function bench(): Promise<void> {
   );
   await mkdir(values.out, { recursive: true });
   const write = (file: string, text: string) => writeFile(join(values.out, file), text);
+  if (values.profile) return profileAll();
   if (values.self) {
     await write('self.json', JSON.stringify({ machine, ...(await measureAlone()) }, null, 2));
     console.log(`\nwritten: ${join(values.out, 'self.json')}`);
@@ -106,13 +110,22 @@ async function compareAll(): Promise<Comparison[]> {
       compare(shape, models, { ...options, packagesOf, onProgress }),
     );
     comparisons.push(comparison);
-    console.log(`${comparisonTable(comparison)}\n`);
+    for (const own of ownColumns.filter((column) => options.columns.includes(column)))
+      console.log(`${comparisonTable(comparison, own)}\n`);
     for (const line of settingsLines(comparison)) console.log(`  ${line}`);
     console.log(
       `  load average at each round: ${comparison.loads.map((one) => one.toFixed(1)).join(', ')}\n`,
     );
   }
   return comparisons;
+}
+
+async function profileAll(): Promise<void> {
+  for (const shape of options.shapes)
+    await withProgress(shape, async ({ slmd }) => {
+      for (const layout of ['block 32', 'block 128'] as const)
+        console.log(`${profileTable(await measureProfile(shape, layout, slmd[layout], options.threads))}\n`);
+    });
 }
 
 async function measureAlone(): Promise<{ layouts: SelfResult[]; devices: DeviceResult[] }> {

@@ -12,6 +12,7 @@ const plotted: readonly [Measure, string][] = [
 ];
 const colours: Record<Column, string> = {
   slmd: '#0b6e4f',
+  'slmd block 128': '#58a689',
   'onnxruntime-node': '#9aa5b1',
   'transformers.js': '#d9a441',
   'llama.cpp': '#7a5c99',

@@ -1,6 +1,6 @@
 import { byColumn, type Comparison, type PeerResult } from './compare.ts';
 import { type Measure, measures } from './measures.ts';
-import type { Column } from './peers/peers.ts';
+import { type Column, ownColumns } from './peers/peers.ts';
 import { median } from './statistics.ts';
 import { rounded, table } from './table.ts';
 
@@ -15,27 +15,35 @@ export function medianOf(comparison: Comparison, column: Column, measure: Measur
 }
 
 /** How many times better slmd is than a peer; below 1 it is worse. */
-export function ratioOf(comparison: Comparison, column: Column, measure: Measure): number | undefined {
-  const [own, other] = [medianOf(comparison, 'slmd', measure), medianOf(comparison, column, measure)];
+export function ratioOf(
+  comparison: Comparison,
+  column: Column,
+  measure: Measure,
+  ownColumn: Column = 'slmd',
+): number | undefined {
+  const [own, other] = [medianOf(comparison, ownColumn, measure), medianOf(comparison, column, measure)];
   if (own === undefined || other === undefined) return undefined;
   return measures[measure].better === 'higher' ? own / other : other / own;
 }
 
-/** Medians, and beside each peer's how many times better slmd is. */
-export function comparisonTable(comparison: Comparison): string {
-  const columns = [...byColumn(comparison).keys()];
+/** Medians, and beside each peer's how many times better slmd is: with its peers' weights, or with its own. */
+export function comparisonTable(comparison: Comparison, own: Column = 'slmd'): string {
+  const peers = [...byColumn(comparison).keys()].filter((column) => !isOwn(column));
   const rows = (Object.keys(measures) as Measure[]).map((measure) => {
     const { label, unit } = measures[measure];
-    const cells = columns.flatMap((column) => {
-      const value = rounded(medianOf(comparison, column, measure) ?? Number.NaN);
-      if (column === 'slmd') return [value];
-      const ratio = ratioOf(comparison, column, measure);
-      return [value, ratio === undefined ? '' : `${ratio.toFixed(2)}×`];
+    const value = (column: Column) => rounded(medianOf(comparison, column, measure) ?? Number.NaN);
+    const cells = peers.flatMap((column) => {
+      const ratio = ratioOf(comparison, column, measure, own);
+      return [value(column), ratio === undefined ? '' : `${ratio.toFixed(2)}×`];
     });
-    return [label, unit, ...cells];
+    return [label, unit, value(own), ...cells];
   });
-  const head = columns.flatMap((column) => (column === 'slmd' ? [column] : [column, 'slmd']));
-  return table([[comparison.shape, '', ...head], ...rows]);
+  const head = peers.flatMap((column) => [column, 'slmd']);
+  return table([[comparison.shape, '', own, ...head], ...rows]);
+}
+
+function isOwn(column: Column): boolean {
+  return ownColumns.some((own) => own === column);
 }
 
 /** What was measured, one line for each peer; of one that failed, why. */

@@ -114,6 +114,17 @@ test('of two ways to use a peer the better counts, and a ratio above one says th
   assert.equal(ratioOf(comparison, 'onnxruntime-node', 'load'), 0.5);
 });
 
+test('slmd with coarser weights has a table of its own, and is no peer in the other', () => {
+  const coarse = peer('slmd block 128', { samples: { decode_128: [25] } });
+  const both = { ...comparison, peers: { ...comparison.peers, coarse } };
+  const decode = (own: PeerResult['column']) =>
+    comparisonTable(both, own)
+      .split('\n')
+      .find((line) => line.startsWith('decode, context 128'))!;
+  assert.match(decode('slmd'), /tokens\/s +20\.0 +5\.00 +4\.00×/);
+  assert.match(decode('slmd block 128'), /tokens\/s +25\.0 +5\.00 +5\.00×/);
+});
+
 test('a peer that could not be measured has no number, no ratio, and its reason', () => {
   assert.equal(medianOf(comparison, 'llama.cpp', 'decode_128'), undefined);
   assert.equal(ratioOf(comparison, 'llama.cpp', 'decode_128'), undefined);

@@ -50,6 +50,8 @@ class MaskedGraph extends GraphBuilder {
       const dims = this.node('Shape', ['attention_mask'], 'mask.shape', { attributes: { start: 1 } });
       return this.#toInt32(dims, name);
     }
+    // transformers.js asks for all logits wherever a graph lets it choose.
+    if (name === 'num_logits_to_keep') return this.constant(name, type, [1], BigInt64Array.of(1n));
     return super.input(name, type, hubShape(shape));
   }
 

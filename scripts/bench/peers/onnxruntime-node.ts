@@ -22,6 +22,9 @@ export async function open(
     graphOptimizationLevel: 'all',
     intraOpNumThreads: threads,
   });
+  const kept = session.inputNames.includes('num_logits_to_keep')
+    ? { num_logits_to_keep: new runtime.Tensor('int64', BigInt64Array.of(1n), [1]) }
+    : {};
   const empty = () => emptyPast(runtime, session, past === 'growing' ? 0 : contextLength);
   let cache = empty();
   let length = 0;
@@ -31,6 +34,7 @@ export async function open(
       input_ids: new runtime.Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]),
       seqlens_k: new runtime.Tensor('int32', Int32Array.of(total - 1), [1]),
       total_sequence_length: new runtime.Tensor('int32', Int32Array.of(total), [1]),
+      ...kept,
       ...cache,
     })) as TensorMap;
     cache = presentOf(outputs);

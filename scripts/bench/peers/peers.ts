@@ -17,7 +17,9 @@ export interface PeerKind {
   open(options: PeerOptions): Promise<Peer>;
 }
 
-export const columns = ['slmd', 'onnxruntime-node', 'transformers.js', 'llama.cpp'] as const;
+/** slmd with its peers' weights, and with its own coarser ones. */
+export const ownColumns = ['slmd', 'slmd block 128'] as const;
+export const columns = [...ownColumns, 'onnxruntime-node', 'transformers.js', 'llama.cpp'] as const;
 export type Column = (typeof columns)[number];
 
 const transformersVersion = '4.3.1';
@@ -37,6 +39,12 @@ export const peerKinds: Record<string, PeerKind> = {
     column: 'slmd',
     packages: null,
     modelOf: ({ slmd }) => slmd['block 32'],
+    open: async (options) => (await import('./slmd.ts')).open(options),
+  },
+  'slmd block 128': {
+    column: 'slmd block 128',
+    packages: null,
+    modelOf: ({ slmd }) => slmd['block 128'],
     open: async (options) => (await import('./slmd.ts')).open(options),
   },
   'onnxruntime-node growing': {
