@@ -12,6 +12,7 @@ import { rememberBoot } from './journal/boots.ts';
 import { Journal } from './journal/journal.ts';
 import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import type { Logger } from './lib/logger.ts';
+import { type OomKills, oomKillsOfMachine } from './lib/oom-kills.ts';
 import { shippedModel } from './lib/package-root.ts';
 import { Recent } from './lib/recent.ts';
 import type { ServiceManager } from './lib/service-manager.ts';
@@ -37,6 +38,8 @@ export interface DaemonParts {
   engine_entry: string;
   /** Where the journal writes; the disk unless told otherwise. */
   storage?: LogStorage;
+  /** What the journal notes with each attempt; the kernel's count unless told otherwise. */
+  oomKills?: OomKills;
   /** Who wants to hear how this process is; nobody unless told otherwise. */
   manager?: ServiceManager | null;
 }
@@ -72,6 +75,7 @@ export class Daemon {
     log,
     engine_entry,
     storage = diskStorage,
+    oomKills = oomKillsOfMachine(),
     manager = null,
   }: DaemonParts) {
     this.#config = config;
@@ -89,7 +93,7 @@ export class Daemon {
     });
     this.#telemetry = this.#makeTelemetry();
     this.#uplink = this.#makeUplink();
-    this.#journal = this.#makeJournal(storage);
+    this.#journal = this.#makeJournal(storage, oomKills);
     this.#service = this.#makeService();
     this.#report = this.#makeReport(manager);
   }
@@ -210,7 +214,7 @@ export class Daemon {
     });
   }
 
-  #makeJournal(storage: LogStorage): Journal {
+  #makeJournal(storage: LogStorage, oomKills: OomKills): Journal {
     const { dir, retention_s, results_kept_max, bytes_max } = this.#config.journal;
     return new Journal({
       dir,
@@ -218,6 +222,7 @@ export class Daemon {
       finished_max: results_kept_max,
       bytes_max,
       retry: storageRetry,
+      oomKills,
       storage,
       trouble: (error) => {
         this.#log.error(

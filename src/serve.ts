@@ -173,14 +173,20 @@ export class Service {
   }
 
   /** An accepted request of an earlier process: its clocks go on, its attempts count. */
-  async #resume({ at, request: stored, attempts }: AcceptedEntry): Promise<void> {
+  async #resume(entry: AcceptedEntry): Promise<void> {
+    const { at, request: stored, attempts } = entry;
     const received_at = monotonicMs() - sinceMs(at);
     const deadline_at =
       stored.deadline_at === null ? null : received_at + stored.deadline_at - stored.received_at;
     const request = { ...stored, received_at, deadline_at };
-    // What an earlier process was at when it ended may have ended it.
-    const admitted = this.#parts.admission.enterAgain(request, attempts > 0);
     const signal = this.#open(request, Promise.resolve());
+    const { admission, attempts_max, journal, origin } = this.#parts;
+    if (attempts >= attempts_max) {
+      await this.#finish(givenUp(request, attempts_max, journal.memoryRanOut(entry), origin()), request);
+      return this.#close(request.id);
+    }
+    // What an earlier process was at when it ended may have ended it.
+    const admitted = admission.enterAgain(request, attempts > 0);
     this.#announce(request, admitted);
     await this.#answer(request, admitted.place, attempts + 1, signal);
   }
@@ -212,7 +218,6 @@ export class Service {
         const early = await Promise.race([turn, whenAborted<End>(signal)]);
         if (early === 'expired') this.#parts.admission.ended(request);
         if (early !== undefined) return endedEarly(request, early, attempt - 1, origin());
-        if (attempt - shared > attempts_max) return givenUp(request, attempts_max, origin());
         try {
           return await this.#run(request, place, { attempt, counted: attempt - shared }, signal);
         } catch (error) {
@@ -291,12 +296,9 @@ export class Service {
   #repeated({ id, reply_to, traceparent }: Refusal | PromptRequest, acknowledge: () => void): boolean {
     const known = this.#parts.journal.find(id);
     const live = this.#live.get(id);
+    const again = { retain: true, fleeting: true, delivered: acknowledge };
     if (known?.state === 'finished')
-      this.#parts.delivery.result(
-        known.result,
-        { reply_to, traceparent },
-        { retain: true, fleeting: true, delivered: acknowledge },
-      );
+      this.#parts.delivery.result(known.result, { reply_to, traceparent }, again);
     else live?.durable.then(acknowledge, () => undefined);
     return known !== null || live !== undefined;
   }
@@ -308,10 +310,8 @@ export class Service {
     await journal.finish(result.id, bytes, { reply_to, traceparent });
     this.#publish(bytes, { reply_to, traceparent });
     telemetry.record(result);
-    log.info(
-      { id: result.id, status: result.status, code: result.error?.code, ...result.timings, ...result.usage },
-      'ended',
-    );
+    const { id, status, error, timings, usage } = result;
+    log.info({ id, status, code: error?.code, ...timings, ...usage }, 'ended');
   }
 
   #publish(bytes: string, routing: Routing): void {

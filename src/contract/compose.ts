@@ -105,10 +105,21 @@ export function failed(
   return withoutWork(request, wireError(code, message), 'error', attempt, origin);
 }
 
-/** The result of a request that is not tried again, because the device ended so often while it was. */
-export function givenUp(request: PromptRequest, attempts: number, origin: Origin): Result {
-  const message = `the device ended ${attempts} times while it worked on this prompt`;
-  return failed(request, 'engine_crashed', message, attempts, origin);
+/**
+ * The result of a request that is not tried again, because the device ended so often while it was.
+ *
+ * @param memoryRanOut whether the last time was one when memory ran out
+ */
+export function givenUp(
+  request: PromptRequest,
+  attempts: number,
+  memoryRanOut: boolean,
+  origin: Origin,
+): Result {
+  const ended = `the device ended ${attempts} times while it worked on this prompt`;
+  return memoryRanOut
+    ? failed(request, 'out_of_memory', `${ended}, at last for want of memory`, attempts, origin)
+    : failed(request, 'engine_crashed', ended, attempts, origin);
 }
 
 /** The result of a prompt that was turned down before any work. */

@@ -33,13 +33,19 @@ export const errorCodes = {
   expired: { retryable: false, meaning: 'The deadline passed before the answer was complete.' },
   cancelled: { retryable: false, meaning: 'The requester cancelled the prompt.' },
   model_not_ready: { retryable: true, meaning: 'The model is not loaded.' },
-  engine_crashed: { retryable: true, meaning: 'The engine process ended while it worked on this prompt.' },
+  engine_crashed: {
+    retryable: true,
+    meaning: 'The engine process, or the device, ended while it worked on this prompt.',
+  },
   engine_stalled: {
     retryable: true,
     meaning: 'The engine made no progress for engine.stall_ms and was stopped.',
   },
   engine_failed: { retryable: false, meaning: 'The engine reported an error for this prompt and went on.' },
-  out_of_memory: { retryable: true, meaning: 'The engine process was ended for want of memory.' },
+  out_of_memory: {
+    retryable: true,
+    meaning: 'The engine process, or the device, was ended for want of memory.',
+  },
   result_too_large: {
     retryable: false,
     meaning: 'The result exceeds what the broker accepts in one packet.',

@@ -2,12 +2,13 @@ import { join } from 'node:path';
 import type { PromptRequest } from '../contract/prompt.ts';
 import type { BackoffBounds } from '../lib/backoff.ts';
 import { SlmdError } from '../lib/errors.ts';
+import type { OomKills } from '../lib/oom-kills.ts';
 import { lockDirectory } from './lock.ts';
 import { diskStorage, type LogStorage } from './log-file.ts';
 import { type ReadLog, readLog } from './log-reader.ts';
 import { LogWriter, type LogWriterOptions } from './log-writer.ts';
 import { type Moment, momentNow, sinceMs } from './moment.ts';
-import { encodeRecord, type JournalRecord, type Routing } from './record.ts';
+import { encodeRecord, type JournalRecord, type OomCount, type Routing } from './record.ts';
 
 /** What the device knows of a request id. */
 export type Entry = AcceptedEntry | FinishedEntry;
@@ -18,6 +19,8 @@ export interface AcceptedEntry {
   request: PromptRequest;
   /** Attempts that have begun. */
   attempts: number;
+  /** As the last of them began; null where the kernel does not count. */
+  oom: OomCount | null;
 }
 
 export interface FinishedEntry {
@@ -43,6 +46,8 @@ export interface JournalOptions {
    */
   bytes_max: number;
   retry: BackoffBounds;
+  /** Noted with each attempt, so that the next process knows why this one ended. */
+  oomKills: OomKills;
   storage?: LogStorage;
   trouble(error: Error): void;
   recovered(): void;
@@ -127,7 +132,13 @@ export class Journal {
   }
 
   started(id: string, attempt: number): Promise<void> {
-    return this.#append({ kind: 'started', id, attempt }, false);
+    return this.#append(startedRecord(id, attempt, this.#oom()), false);
+  }
+
+  /** Whether the kernel has killed for want of memory since the last attempt began: then that may be how it ended. */
+  memoryRanOut({ oom }: AcceptedEntry): boolean {
+    const now = this.#oom();
+    return oom !== null && now !== null && oom.boot_id === now.boot_id && now.kills > oom.kills;
   }
 
   /** Resolves when the result's content is fixed; where the disk is in trouble, when that is over. */
@@ -162,6 +173,11 @@ export class Journal {
     return swept;
   }
 
+  #oom(): OomCount | null {
+    const kills = this.#options.oomKills();
+    return kills === null ? null : { boot_id: momentNow().boot_id, kills };
+  }
+
   /** A log that is written anew has grown to four times its entries, and the fresh one is there beside it. */
   get #liveBytesMax(): number {
     return this.#options.bytes_max / (historyFactor + 1);
@@ -194,10 +210,18 @@ export class Journal {
     const known = this.#entries.get(record.id);
     switch (record.kind) {
       case 'accepted':
-        this.#set(record.id, { state: 'accepted', at: record.at, request: record.request, attempts: 0 });
+        this.#set(record.id, {
+          state: 'accepted',
+          at: record.at,
+          request: record.request,
+          attempts: 0,
+          oom: null,
+        });
         break;
       case 'started':
-        if (known?.state === 'accepted') known.attempts = record.attempt;
+        if (known?.state !== 'accepted') break;
+        known.attempts = record.attempt;
+        known.oom = record.oom ?? null;
         break;
       case 'finished': {
         const { at, result, routing } = record;
@@ -245,9 +269,13 @@ function isOwed(entry: Entry): boolean {
 function recordsOf(id: string, entry: Entry): JournalRecord[] {
   if (entry.state === 'accepted') {
     const accepted: JournalRecord = { kind: 'accepted', id, at: entry.at, request: entry.request };
-    return entry.attempts === 0 ? [accepted] : [accepted, { kind: 'started', id, attempt: entry.attempts }];
+    return entry.attempts === 0 ? [accepted] : [accepted, startedRecord(id, entry.attempts, entry.oom)];
   }
   const { at, result, routing, delivered } = entry;
   const finished: JournalRecord = { kind: 'finished', id, at, result, routing };
   return delivered ? [finished, { kind: 'delivered', id }] : [finished];
+}
+
+function startedRecord(id: string, attempt: number, oom: OomCount | null): JournalRecord {
+  return { kind: 'started', id, attempt, ...(oom === null ? {} : { oom }) };
 }

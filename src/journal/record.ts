@@ -10,13 +10,19 @@ export type JournalRecord =
   /** It is ours: from here on it ends in exactly one result. */
   | { kind: 'accepted'; id: string; at: Moment; request: PromptRequest }
   /** An attempt begins: a prompt that takes everything down is counted before it can. */
-  | { kind: 'started'; id: string; attempt: number }
+  | { kind: 'started'; id: string; attempt: number; oom?: OomCount }
   /** The content of its result is fixed. */
   | { kind: 'finished'; id: string; at: Moment; result: string; routing: Routing }
   /** The broker has acknowledged its result. */
   | { kind: 'delivered'; id: string }
   /** Its id is remembered no longer. */
   | { kind: 'forgotten'; id: string };
+
+/** How many processes the kernel had killed for want of memory, in one boot of the machine. */
+export interface OomCount {
+  boot_id: string;
+  kills: number;
+}
 
 /** The JSON of a record: the one member that JSON cannot hold is Correlation Data, which is bytes. */
 type Stored<T> = T extends { request: PromptRequest }

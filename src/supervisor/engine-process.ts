@@ -2,7 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseFromEngine } from '../ipc/from-engine.ts';
 import type { FromEngine, ToEngine } from '../ipc/messages.ts';
-import { type ExitReason, exitReason, oomKillCount } from './exit-reason.ts';
+import { oomKillsOfService } from '../lib/oom-kills.ts';
+import { type ExitReason, exitReason } from './exit-reason.ts';
 
 export interface EngineProcessEvents {
   message(message: FromEngine): void;
@@ -27,7 +28,8 @@ export class EngineProcess {
   #prompted = false;
 
   constructor(entry: string, events: EngineProcessEvents) {
-    const before = oomKillCount();
+    const oomKills = oomKillsOfService();
+    const before = oomKills();
     this.#child = fork(entry, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -47,8 +49,8 @@ export class EngineProcess {
     });
     this.#exited = new Promise((resolve) => {
       const ended = (code: number | null, signal: string | null) => {
-        const oomKills = { before, after: oomKillCount() };
-        events.exit(exitReason({ code, signal }, this.#stderr, oomKills, this.#prompted));
+        const kills = { before, after: oomKills() };
+        events.exit(exitReason({ code, signal }, this.#stderr, kills, this.#prompted));
         resolve();
       };
       // `close` follows `exit` once stderr has been read to its end: the last words count.

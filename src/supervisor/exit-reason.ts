@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-
 export type ExitCode = 'engine_crashed' | 'out_of_memory';
 
 /** Why an engine process ended that nobody had asked to end. */
@@ -22,7 +20,7 @@ const memoryWords =
 
 /**
  * Tells a crash from the want of memory: by what the process said last, or by a SIGKILL while the
- * kernel counted an out-of-memory kill since the process began.
+ * kernel counted a kill for want of memory since the process began.
  *
  * @param prompted whether the process had been given a prompt: from then on its last words may quote one,
  *   and are for that requester alone
@@ -53,13 +51,4 @@ function lastWords(stderrTail: string): string {
     .map((line) => line.trim())
     .join(' | ');
   return words.slice(-lastWordsMax);
-}
-
-/** Processes that the kernel has killed for memory since boot; null where it does not say. */
-export function oomKillCount(): number | null {
-  try {
-    return Number(/^oom_kill (\d+)$/m.exec(readFileSync('/proc/vmstat', 'utf8'))?.[1] ?? Number.NaN) || 0;
-  } catch {
-    return null;
-  }
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { startEmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
 import { onEachBroker } from '../support/brokers.ts';
 import { startDaemonProcess } from '../support/daemon.ts';
-import { journalFile } from '../support/journal.ts';
+import { journalFile, journalOptions, openJournal, promptOf } from '../support/journal.ts';
 import { Stage } from '../support/stage.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { until } from '../support/wait.ts';
@@ -88,3 +88,22 @@ test('[FAULT-17] [SLMD-PRO-3] a prompt that takes the whole device down is given
   const { status, error, attempt } = await requester.result(id);
   assert.deepEqual([status, error?.code, attempt], ['error', 'engine_crashed', 3]);
 });
+
+for (const [kills, code] of [
+  [4, 'engine_crashed'],
+  [5, 'out_of_memory'],
+] as const)
+  test(`[SLMD-PRO-3] a prompt that is given up ends with ${code} where the kernel counted ${kills - 4} kills for memory since its last attempt`, async (t) => {
+    const stage = new Stage(t);
+    const { url } = stage.add(await startEmbeddedBroker());
+    const requester = await stage.requester({ url, version: 4 });
+    const journal_dir = temporaryDir(t);
+    const earlier = await openJournal(t, journalOptions(journal_dir, { oomKills: () => 4 }));
+    await earlier.accept(promptOf('fatal'));
+    for (const attempt of [1, 2, 3]) await earlier.started('fatal', attempt);
+    await earlier.stop();
+    stage.daemon({ url, journal_dir, oomKills: () => kills });
+    const { status, error, attempt } = await requester.result('fatal');
+    assert.deepEqual([status, error?.code, attempt], ['error', code, 3]);
+    assert.equal((await requester.ask('echo after')).text, 'after');
+  });

@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config/config.ts';
 import { Daemon } from '../../src/daemon.ts';
 import type { LogStorage } from '../../src/journal/log-file.ts';
 import type { Logger } from '../../src/lib/logger.ts';
+import type { OomKills } from '../../src/lib/oom-kills.ts';
 import { Board } from '../../src/telemetry/board.ts';
 import type { DiskPoint } from './dying-storage.ts';
 import { leash } from './leash.ts';
@@ -35,6 +36,8 @@ export interface DaemonOptions {
   journal_dir?: string;
   /** What its journal writes to; in this process only. */
   storage?: LogStorage;
+  /** What the kernel has counted; in this process only. */
+  oomKills?: OomKills;
   /** Where a process of its own dies. */
   dies_at?: DiskPoint;
 }
@@ -65,6 +68,7 @@ export function startDaemon(options: DaemonOptions): RunningDaemon {
     log: recordingLogger(log),
     engine_entry: options.engine_entry ?? fakeEngine,
     ...(options.storage === undefined ? {} : { storage: options.storage }),
+    ...(options.oomKills === undefined ? {} : { oomKills: options.oomKills }),
   });
   const started = daemon.start();
   let stopped: Promise<void> | null = null;

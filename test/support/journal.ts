@@ -34,6 +34,7 @@ export function journalOptions(dir: string, more: Partial<JournalOptions> = {}):
     finished_max: 1000,
     bytes_max: 10_000_000,
     retry: { min_ms: 1, max_ms: 5 },
+    oomKills: () => 3,
     trouble: () => undefined,
     recovered: () => undefined,
     ...more,

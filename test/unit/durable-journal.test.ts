@@ -24,6 +24,7 @@ test('a record comes back as it was, Correlation Data and odd characters include
   for (const record of [
     { kind: 'accepted', id: 'a', at, request },
     { kind: 'started', id: 'a', attempt: 2 },
+    { kind: 'started', id: 'a', attempt: 3, oom: { boot_id: 'b', kills: 4 } },
     { kind: 'finished', id: 'a', at, result: '{"text":"\\n"}', routing },
     { kind: 'delivered', id: 'a' },
     { kind: 'forgotten', id: 'a' },
@@ -161,6 +162,36 @@ test('the log takes no more of the disk than its bound, whatever is answered and
     largest = Math.max(largest, statSync(journalFile(dir)).size);
   }
   assert.ok(largest <= bytes_max, `${largest} bytes`);
+});
+
+test('memory ran out during an attempt where the kernel has killed since it began, in the same boot', async (t) => {
+  let kills: number | null = 3;
+  const dir = temporaryDir(t);
+  const options = journalOptions(dir, { oomKills: () => kills });
+  const asked = (journal: Journal) => {
+    const [entry] = journal.pending().accepted;
+    assert.ok(entry !== undefined);
+    return journal.memoryRanOut(entry);
+  };
+  const journal = await openJournal(t, options);
+  await journal.accept(promptOf('a'));
+  assert.equal(asked(journal), false, 'before any attempt');
+  await journal.started('a', 1);
+  assert.equal(asked(journal), false);
+  await journal.stop();
+  const next = await openJournal(t, options);
+  assert.equal(asked(next), false);
+  kills = 4;
+  assert.equal(asked(next), true);
+  kills = null;
+  assert.equal(asked(next), false, 'a kernel that does not count');
+  kills = 4;
+  await next.started('a', 2);
+  assert.equal(asked(next), false, 'it ran out during the attempt before');
+  await next.stop();
+  const other = encodeRecord({ kind: 'started', id: 'a', attempt: 3, oom: { boot_id: 'b', kills: 1 } });
+  appendFileSync(journalFile(dir), other);
+  assert.equal(asked(await openJournal(t, options)), false, 'another boot counts anew');
 });
 
 test('an id is forgotten once its retention has passed', async (t) => {

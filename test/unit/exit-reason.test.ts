@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { exitReason, oomKillCount } from '../../src/supervisor/exit-reason.ts';
+import { exitReason } from '../../src/supervisor/exit-reason.ts';
 
 const noKills = { before: 3, after: 3 };
 
@@ -70,9 +70,4 @@ test('once a process has a prompt its last words are for that requester, and not
   const { message, detail } = exitReason(exit, 'cannot tokenize a secret\n', noKills, true);
   assert.ok(!message.includes('secret') && detail.startsWith(message) && detail.includes('secret'));
   assert.match(exitReason(exit, 'no such library\n', noKills, false).message, /no such library/);
-});
-
-test('the kernel’s count is a number, or null where there is none', () => {
-  const count = oomKillCount();
-  assert.ok(count === null || (Number.isInteger(count) && count >= 0));
 });
