@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onEachBroker } from '../support/brokers.ts';
+import { startProxy } from '../support/proxy.ts';
 import { Stage } from '../support/stage.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { inTime } from '../support/wait.ts';
+import { Heard, inTime } from '../support/wait.ts';
+import type { Passing } from '../support/wire.ts';
 
 onEachBroker('a device that stops', (kind) => {
   test('[SLMD-STA-5] answers what it has, and refuses what the broker does not keep for it', async (t) => {
@@ -58,6 +60,43 @@ onEachBroker('a device that stops', (kind) => {
     );
   });
 
+  test('[SLMD-STA-5] a prompt that reaches it while it drains is not acknowledged, comes again to the next process, and has one answer', async (t) => {
+    const stage = new Stage(t);
+    const journal_dir = temporaryDir(t);
+    const broker = stage.add(await kind.start());
+    const proxy = stage.add(await startProxy(broker));
+    const passed = new Heard<Passing>();
+    proxy.watch((passing) => {
+      passed.push(passing);
+      return undefined;
+    });
+    const device = { url: proxy.url, journal_dir, settings: { mqtt: { protocol: kind.protocol } } };
+    const older = stage.daemon(device);
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    await requester.ready();
+    // Under way until it is cancelled: so long the device drains.
+    const running = await requester.send('slow 100000');
+    await requester.event(running, 'started');
+    const stopped = older.stop();
+    await requester.status(({ state }) => state === 'draining');
+
+    const late = await requester.send({ id: 'late', prompt: 'echo at last' });
+    const deliveries = (count: number) =>
+      passed.atLeast(count, isPromptOf(late), `the prompt is delivered ${count} times`);
+    const [first] = await deliveries(1);
+    await requester.cancel(running);
+    assert.equal((await requester.result(running)).status, 'cancelled');
+    await inTime(stopped, 'the daemon stops');
+    assert.deepEqual(passed.all.filter(isAnswerTo(first)), [], 'the older process does not acknowledge it');
+
+    stage.daemon(device);
+    assert.equal((await requester.result(late)).text, 'at last');
+    const [, second] = await deliveries(2);
+    assert.ok(second !== undefined && second.connection !== first?.connection);
+    await passed.find(isAnswerTo(second), 'the next process acknowledges it');
+    assert.equal(requester.messages(`slmd/kitchen/result/${late}`).length, 1);
+  });
+
   test('[SLMD-STA-5] leaves what it cannot answer in time to the next process, which answers it', async (t) => {
     const stage = new Stage(t);
     const journal_dir = temporaryDir(t);
@@ -79,3 +118,21 @@ onEachBroker('a device that stops', (kind) => {
     assert.deepEqual([waited.status, waited.text], ['ok', 'at last']);
   });
 });
+
+/** Whether a packet brings the device the prompt of that id. */
+function isPromptOf(id: string) {
+  return ({ from, packet }: Passing) =>
+    from === 'broker' &&
+    packet.cmd === 'publish' &&
+    packet.payload.includes(`"id":"${id}"`) &&
+    packet.topic.endsWith('/prompt');
+}
+
+/** Whether a packet is the device's acknowledgement of that one. */
+function isAnswerTo(delivery: Passing | undefined) {
+  return ({ connection, from, packet }: Passing) =>
+    from === 'device' &&
+    packet.cmd === 'puback' &&
+    connection === delivery?.connection &&
+    packet.messageId === delivery.packet.messageId;
+}
