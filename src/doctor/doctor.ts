@@ -6,7 +6,7 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
 import { describeForeign } from '../model/foreign.ts';
 import { type Manifest, manifestFile, manifestSchema } from '../model/manifest.ts';
-import { engineBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
+import { engineBytes, sizeOf, sparedByInt8, weightBytes } from '../model/memory-need.ts';
 import { ModelChoice } from '../supply/model-choice.ts';
 import type { Board, BoardIdentity } from '../telemetry/board.ts';
 import { readBandwidth } from './bandwidth.ts';
@@ -75,7 +75,12 @@ async function* modelFindings(
   }
   const size = sizeOf(manifest);
   const contextTokens = Math.min(manifest.context_length, config.engine.context_length_max);
-  const fit = memoryFinding(engineBytes(size, contextTokens), availableBytes);
+  const fit = memoryFinding(
+    engineBytes(size, contextTokens),
+    availableBytes,
+    // What others laid out is not built here, and keeps its cache as its graph says.
+    manifest.layout === undefined ? sparedByInt8(size, contextTokens) : 0,
+  );
   yield fit;
   const bytes_per_second = await readBandwidth(identity.cores, availableBytes);
   const speed = { bytes_per_second, bytes_per_token: weightBytes(size) };

@@ -46,6 +46,11 @@ export function kvBytes({ layers, kv_heads, head_size, kv_cache }: ModelSize, to
   return 2 * layers * kv_heads * head_size * (kv_cache === 'int8' ? 1 : float32Bytes) * tokens;
 }
 
+/** Bytes of that which the same model would not need, were its KV cache int8. */
+export function sparedByInt8(model: ModelSize, tokens: number): number {
+  return kvBytes(model, tokens) - kvBytes({ ...model, kv_cache: 'int8' }, tokens);
+}
+
 /** What the engine will take, in bytes. */
 export function engineBytes(model: ModelSize, contextTokens: number): number {
   return engineBaseBytes + weightBytes(model) + kvBytes(model, contextTokens);

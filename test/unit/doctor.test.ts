@@ -8,7 +8,7 @@ import { memoryFinding } from '../../src/doctor/memory.ts';
 import { kernelPath, processorFinding } from '../../src/doctor/processor.ts';
 import { speedFindings } from '../../src/doctor/speed.ts';
 import { memoryCgroup } from '../../src/doctor/system.ts';
-import { engineBytes, kvBytes, weightBytes } from '../../src/model/memory-need.ts';
+import { engineBytes, kvBytes, sparedByInt8, weightBytes } from '../../src/model/memory-need.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const levels = (findings: readonly Finding[]) => findings.map(({ check, level }) => `${check} ${level}`);
@@ -38,6 +38,21 @@ test('an engine that does not fit is a problem, a tight fit a warning, and a boa
   assert.equal(memoryFinding(needed, needed + 1e6).level, 'warning');
   assert.equal(memoryFinding(needed, 4e9).level, 'ok');
   assert.equal(memoryFinding(needed, null).level, 'ok');
+});
+
+test('an int8 KV cache is named where it would make the model fit, and nowhere else', () => {
+  const needed = engineBytes(smol, 4096);
+  const spared = sparedByInt8(smol, 4096);
+  assert.equal(needed - spared, engineBytes({ ...smol, kv_cache: 'int8' }, 4096));
+  const names = (available: number, less = spared) =>
+    /--kv-cache int8/.test(memoryFinding(needed, available, less).fix ?? '');
+  assert.deepEqual(
+    [needed - 1e6, needed + 1e6].map((available) => names(available)),
+    [true, true],
+  );
+  assert.ok(!names(needed - spared), 'it would still be tight');
+  assert.ok(!names(4e9) && !names(needed - 1e6, 0));
+  assert.equal(sparedByInt8({ ...smol, kv_cache: 'int8' }, 4096), 0);
 });
 
 test('a model that reaches little of what memory allows is remarked on, with the firmware’s reason where it has one', () => {
