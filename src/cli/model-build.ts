@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
 import { Calibration } from '../builder/calibrate.ts';
 import { defaultTexts } from '../builder/default-texts.ts';
+import { megabytes } from '../lib/megabytes.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildChosen, type Tried } from './model-choose.ts';
@@ -104,7 +105,7 @@ export async function modelBuild(args: string[]): Promise<void> {
     steps.end();
     const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
     console.log(
-      `${manifest.id}: ${(manifest.parameters / 1e6).toFixed(2)} M parameters, ${(bytes / 1e6).toFixed(1)} MB, in ${values.out}`,
+      `${manifest.id}: ${(manifest.parameters / 1e6).toFixed(2)} M parameters, ${megabytes(bytes, 1)}, in ${values.out}`,
     );
   } catch (error) {
     steps.end();
@@ -116,7 +117,7 @@ function triedLine({ layout, bytes, comparison }: Tried): string {
   const { verdict, answers, perplexity_ratio } = comparison;
   const prose = perplexity_ratio === null ? '' : `, perplexity × ${perplexity_ratio.toFixed(3)}`;
   const same = `${(100 * answers.greedy_agreement).toFixed(2)} % of tokens the same`;
-  const read = `${(bytes / 1e6).toFixed(1)} MB a token`;
+  const read = `${megabytes(bytes, 1)} a token`;
   return `${nameOf(layout)}: ${read}, ${same}, KL ${answers.kl_divergence.toFixed(4)}${prose}: ${verdict}`;
 }
 

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { megabytes } from '../lib/megabytes.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { kvBytes, sizeOf } from '../model/memory-need.ts';
 import { type Inspection, inspectModel } from '../supply/inspect.ts';
@@ -40,13 +41,13 @@ function describe(inspection: Inspection, next: string): string {
   const facts: [string, string | null][] = [
     ['directory', inspection.dir],
     ['layout', layoutNames[inspection.layout]],
-    ['size', megabytes(inspection.bytes)],
+    ['size', megabytes(inspection.bytes, 1)],
     ['architecture', inspection.architecture ?? inspection.model_type],
     ['model', manifest?.id ?? null],
     ['parameters', parameters === null ? null : `${(parameters / 1e6).toFixed(2)} M`],
     ['quantization', inspection.quantization],
     ['KV cache', manifest && kvLine(manifest)],
-    ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes)})`).join(', ') || null],
+    ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes, 1)})`).join(', ') || null],
     ['graph', graph && `${graph.variant} (${graph.path}): ${graph.reason}`],
     ['context', inspection.context_length === null ? null : `${inspection.context_length} tokens`],
     ['tokenizer', inspection.has_tokenizer ? 'tokenizer.json' : 'missing'],
@@ -80,7 +81,3 @@ const signatures = {
   signed: 'by a trusted key',
   untrusted: 'there, but model.public_key_file names no key to check it with',
 };
-
-export function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
-}

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { megabytes } from '../lib/megabytes.ts';
 import { version } from '../lib/version.ts';
 import type { Layout } from '../model/layout.ts';
 import { inspectModel } from '../supply/inspect.ts';
@@ -8,7 +9,6 @@ import type { ModelStore } from '../supply/store.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
-import { megabytes } from './model-inspect.ts';
 import { nextStep } from './next-step.ts';
 import { Progress } from './progress.ts';
 
@@ -84,7 +84,7 @@ async function describe(
   store: ModelStore,
 ): Promise<string> {
   const state = already ? 'was already there' : 'is complete';
-  const lines = [`${name} ${state}: ${megabytes(bytes)} in ${dir}`];
+  const lines = [`${name} ${state}: ${megabytes(bytes, 1)} in ${dir}`];
   if (unvouched.length > 0) lines.push(`the mirror gave no hash for ${unvouched.join(', ')}`);
   // Whom it must be signed by is asked when it is activated.
   const inspection = await inspectModel(dir, null);

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
+import { megabytes } from '../lib/megabytes.ts';
 import type { StoredModel } from '../supply/store.ts';
 import { coded } from './coded.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
-import { megabytes } from './model-inspect.ts';
 
 export const listUsage = `slmd model list [--json]
 
@@ -53,7 +53,7 @@ function lines(models: readonly StoredModel[], active: string | null): string[] 
         kept: '',
         partial: 'not complete: pull it again',
       };
-      return `${mark} ${name.padEnd(width)} ${megabytes(bytes).padStart(11)}  ${note[state]}`.trimEnd();
+      return `${mark} ${name.padEnd(width)} ${megabytes(bytes, 1).padStart(11)}  ${note[state]}`.trimEnd();
     }),
   ];
 }

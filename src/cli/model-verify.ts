@@ -3,13 +3,13 @@ import { parseArgs } from 'node:util';
 import type { Trust } from '../ipc/messages.ts';
 import { publicKeysOf } from '../lib/ed25519.ts';
 import { messageOf } from '../lib/errors.ts';
+import { megabytes } from '../lib/megabytes.ts';
 import type { Comparison } from '../oracle/compare.ts';
 import { isVouchedFor, type Verified, verifyModel } from '../supply/verify.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { verifyAgainst } from './model-compare.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
-import { megabytes } from './model-inspect.ts';
 import { Steps } from './progress.ts';
 
 export const verifyUsage = `slmd model verify <model> [--key <public.pem>] [--against <dir>] [--json]
@@ -87,7 +87,7 @@ function linesOf({ verdict, answers, prose, perplexity_ratio }: Comparison): str
 function lineOf({ dir, by, files, bytes, signature }: Verified): string {
   const what = by === 'manifest' ? 'as in its manifest' : 'as they were pulled';
   const signed = { signed: ', signed by a trusted key', unsigned: ', not signed', untrusted: ', signed' };
-  return `${dir}: ${files} files (${megabytes(bytes)}) are ${what}${signature === null ? '' : signed[signature]}`;
+  return `${dir}: ${files} files (${megabytes(bytes, 1)}) are ${what}${signature === null ? '' : signed[signature]}`;
 }
 
 function trustIn(file: string): Trust {

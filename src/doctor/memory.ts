@@ -1,3 +1,4 @@
+import { megabytes } from '../lib/megabytes.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
 /** Less than this is left for everything else: the kernel starts to look for something to end. */
@@ -30,8 +31,4 @@ export function memoryFinding(
   if (wanted_bytes > available_bytes)
     return warning('memory', `${line}: a tight fit`, `${rebuild}lower engine.context_length_max`);
   return ok('memory', line);
-}
-
-export function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
 }

@@ -1,5 +1,5 @@
+import { megabytes } from '../lib/megabytes.ts';
 import { type Finding, note, ok, warning } from './finding.ts';
-import { megabytes } from './memory.ts';
 
 export interface Speed {
   /** Of reading memory, all cores together. */

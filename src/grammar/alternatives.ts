@@ -1,4 +1,5 @@
 import type { Shape } from '../contract/schema/shape.ts';
+import { typesOf } from '../contract/schema/types-of.ts';
 
 /** The alternatives without words that a text of another one may be anyway; some are told apart only so. */
 export function withoutCovered(of: readonly Shape[]): readonly Shape[] {
@@ -27,8 +28,9 @@ function lengthOf(value: string): number {
  */
 export function beginApart(a: Shape, b: Shape, definitions: ReadonlyMap<string, Shape>): boolean {
   const [one, other] = [resolved(a, definitions), resolved(b, definitions)];
-  const types = typesOf(one, definitions);
-  if (!typesOf(other, definitions).some((type) => types.includes(type))) return true;
+  const target = (shape: Shape) => resolved(shape, definitions);
+  const types = typesOf(one, target);
+  if (!typesOf(other, target).some((type) => types.includes(type))) return true;
   if (one.kind === 'literals' && other.kind === 'literals') return !shareText(one.values, other.values);
   if (one.kind !== 'object' || other.kind !== 'object') return false;
   const [first, second] = [one.members[0], other.members[0]];
@@ -47,32 +49,4 @@ function resolved(shape: Shape, definitions: ReadonlyMap<string, Shape>): Shape 
   const target = definitions.get(shape.pointer);
   if (target === undefined) throw new Error(`a schema without its definition ${shape.pointer}`);
   return resolved(target, definitions);
-}
-
-const allTypes = ['null', 'boolean', 'number', 'string', 'array', 'object'];
-
-/** The types of JSON that a value of this shape may have. */
-function typesOf(shape: Shape, definitions: ReadonlyMap<string, Shape>): string[] {
-  switch (shape.kind) {
-    case 'any':
-      return allTypes;
-    case 'ref':
-      return typesOf(resolved(shape, definitions), definitions);
-    case 'union':
-      return shape.of.flatMap((one) => typesOf(one, definitions));
-    case 'literals':
-      return shape.values.map((value) =>
-        value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value,
-      );
-    case 'integer':
-      return ['number'];
-    case 'pattern':
-      return ['string'];
-    case 'tuple':
-      return ['array'];
-    case 'map':
-      return ['object'];
-    default:
-      return [shape.kind];
-  }
 }

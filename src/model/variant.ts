@@ -1,3 +1,4 @@
+import { megabytes } from '../lib/megabytes.ts';
 import type { OnnxVariant } from './layout.ts';
 
 /** What of a board decides which of several graphs of one model it runs. */
@@ -75,8 +76,4 @@ export function mostExact(variants: readonly OnnxVariant[]): VariantChoice {
   const variant = exact[0] ?? variants.at(-1);
   if (variant === undefined) throw new Error('there is nothing to choose from');
   return { variant, reason: 'the most exact' };
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
 }

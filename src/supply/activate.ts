@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { megabytes } from '../lib/megabytes.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { engineBytes, kvBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
 import { readManifest } from '../model/verified-manifest.ts';
@@ -75,8 +76,4 @@ function requireRoom(
     'model_too_large',
     `${name} needs about ${megabytes(engineBytes(size, 0))} (${megabytes(weightBytes(size))} of them weights), and up to ${megabytes(kvBytes(size, tokens))} more for ${tokens} tokens; this board has ${megabytes(bytes)}. --force tries it all the same`,
   );
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.round(bytes / 1e6)} MB`;
 }

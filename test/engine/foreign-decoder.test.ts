@@ -8,7 +8,7 @@ import type { Decoder } from '../../src/onnx/decoder.ts';
 import { readForeignInterface } from '../../src/onnx/foreign-interface.ts';
 import { readGraphFile } from '../../src/onnx/graph-file.ts';
 import { type BackendName, openRuntime } from '../../src/onnx/runtime.ts';
-import { tinyVariants } from '../golden/tiny-variants.ts';
+import { families, tinyVariants } from '../golden/tiny-variants.ts';
 import type { ForeignForm } from '../support/foreign-graph.ts';
 import { writeTransformersJsModel } from '../support/foreign-model.ts';
 import { argmax, largestDifference } from '../support/onnx-runner.ts';
@@ -114,18 +114,6 @@ const halfForms: Record<string, Partial<ForeignForm>> = {
   },
   'grouped attention with a float16 cache': { attention: 'grouped', positions: false, cacheType: 'float16' },
 };
-
-/** One checkpoint of each; the others of a family differ in what quantization does not touch. */
-const families = [
-  'tied',
-  'qwen2',
-  'qwen3',
-  'gemma2',
-  'gemma3',
-  'phi3',
-  'granite',
-  'granite_moe',
-] as const satisfies (keyof typeof tinyVariants)[];
 
 const float32: BuildOptions = { quantization: 'float32' };
 

@@ -3,24 +3,12 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { BuildOptions } from '../../src/builder/build-model.ts';
 import { openEngine } from '../../src/engine/engine.ts';
-import { tinyVariants } from '../golden/tiny-variants.ts';
+import { families, tinyVariants } from '../golden/tiny-variants.ts';
 import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
 import { engineOptions, request } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import type { TinyCheckpointOptions } from '../support/tiny-checkpoint.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
-
-/** One checkpoint of each family. */
-const families = [
-  'tied',
-  'qwen2',
-  'qwen3',
-  'gemma2',
-  'gemma3',
-  'phi3',
-  'granite',
-  'granite_moe',
-] as const satisfies (keyof typeof tinyVariants)[];
 
 const layouts = { onnx: writeTransformersJsModel, genai: writeGenaiModel };
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { BuildOptions } from '../../src/builder/build-model.ts';
 import { blocksPerRow, quantizeRows, rowBytes } from '../../src/builder/quantize.ts';
-import { tinyVariants } from '../golden/tiny-variants.ts';
+import { families, tinyVariants } from '../golden/tiny-variants.ts';
 import { largestDifference, ModelRunner, relativeError } from '../support/onnx-runner.ts';
 import type { TinyCheckpointOptions } from '../support/tiny-checkpoint.ts';
 import { makeTinyModel } from '../support/tiny-model.ts';
@@ -27,17 +27,6 @@ function readBack(values: Float32Array, columns: number, bits: 4 | 8, blockSize:
     return levelAt(at) * scales[Math.floor(at / blockSize)]!;
   });
 }
-
-/** One of each family, with what it alone has. */
-const families = [
-  'qwen2',
-  'qwen3',
-  'gemma2',
-  'gemma3',
-  'phi3',
-  'granite',
-  'granite_moe',
-] as const satisfies (keyof typeof tinyVariants)[];
 
 function residualFactorOf({ config }: TinyCheckpointOptions): number {
   return (config?.residual_multiplier as number | undefined) ?? 1;

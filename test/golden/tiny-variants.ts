@@ -190,6 +190,18 @@ export const tinyVariants = {
   ...graniteVariants,
 };
 
+/** One checkpoint of each family; the others of a family differ in what quantization does not touch. */
+export const families = [
+  'tied',
+  'qwen2',
+  'qwen3',
+  'gemma2',
+  'gemma3',
+  'phi3',
+  'granite',
+  'granite_moe',
+] as const satisfies (keyof typeof tinyVariants)[];
+
 if (import.meta.main) {
   const dir = process.argv[2];
   if (dir === undefined) throw new Error('usage: tiny-variants.ts <directory>');

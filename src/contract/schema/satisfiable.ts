@@ -1,5 +1,6 @@
 import { SchemaRefusal } from './refusal.ts';
 import type { ReadSchema, Shape } from './shape.ts';
+import { typesOf } from './types-of.ts';
 
 /**
  * Refuses definitions that no finite value follows, and those that come back to themselves without
@@ -62,9 +63,9 @@ export function areDisjoint(shapes: readonly Shape[]): boolean {
 }
 
 function exclude(a: Shape, b: Shape): boolean {
-  const [ofA, ofB] = [typesOf(a), typesOf(b)];
-  if (ofA === null || ofB === null) return false;
-  if (!ofA.some((type) => ofB.includes(type))) return true;
+  // Definitions are still being read, so what a reference stands for is not known.
+  const types = typesOf(a, () => null);
+  if (!typesOf(b, () => null).some((type) => types.includes(type))) return true;
   if (a.kind === 'literals' && b.kind === 'literals') return !mayShare(a.values, b.values);
   if (a.kind !== 'object' || b.kind !== 'object') return false;
   // A member that tells them apart: required by both, with values that are not the same.
@@ -78,31 +79,4 @@ function exclude(a: Shape, b: Shape): boolean {
 function mayShare(a: readonly unknown[], b: readonly unknown[]): boolean {
   const isPlain = (value: unknown) => typeof value !== 'object' || value === null;
   return !a.every(isPlain) || !b.every(isPlain) || b.some((value) => a.includes(value));
-}
-
-/** The types of JSON that a value of this shape may have; null where that is not known at once. */
-function typesOf(shape: Shape): string[] | null {
-  switch (shape.kind) {
-    case 'any':
-    case 'ref':
-      return null;
-    case 'union': {
-      const types = shape.of.map(typesOf);
-      return types.includes(null) ? null : (types as string[][]).flat();
-    }
-    case 'literals':
-      return shape.values.map((value) =>
-        value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value,
-      );
-    case 'integer':
-      return ['number'];
-    case 'pattern':
-      return ['string'];
-    case 'tuple':
-      return ['array'];
-    case 'map':
-      return ['object'];
-    default:
-      return [shape.kind];
-  }
 }
