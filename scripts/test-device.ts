@@ -14,7 +14,7 @@ import { boardImage } from './device/board-image.ts';
 import { emulator, teachKernel } from './device/emulator.ts';
 import { Missing } from './device/fetch.ts';
 import { flashedCard } from './device/flashed-card.ts';
-import { buildTestPackages } from './device/packages.ts';
+import { buildTestPackages, buildTwice } from './device/packages.ts';
 import { rootFileSystem } from './device/root-file-system.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -39,9 +39,9 @@ interface Tier {
   prepare(): Promise<void>;
 }
 
-/** Both of the upper tiers use them, and build them once. */
+/** All tiers but the first use them, and build them once. */
 let packages: Promise<void> | undefined;
-const testPackages = () => (packages ??= step('three packages for arm64', buildTestPackages));
+const testPackages = () => (packages ??= step('two packages for arm64', buildTestPackages));
 
 /** What the tiers need that boot a machine: an image is made without mounting anything. */
 const machine = {
@@ -69,7 +69,7 @@ async function prepareMachine(): Promise<void> {
 async function prepareFlashedCard(): Promise<void> {
   await prepareMachine();
   if (flashedCard() !== null) return;
-  await step('a card that has been flashed', async () => run(4));
+  await step('a card with the package of this tree, by tier 4', async () => run(4));
   if (flashedCard() === null) throw new Missing('tier 4, which flashes the card, has failed');
 }
 
@@ -92,6 +92,7 @@ const tiers: Tier[] = [
     prepare: async () => {
       await step('the emulator and the libraries', async () => emulator());
       await testPackages();
+      await step('packages for arm64 and amd64, each twice', buildTwice);
     },
   },
   {

@@ -28,14 +28,21 @@ export interface PackageOptions {
   out: string;
   compression: Compression;
   version: string;
+  /** Of all its files, in seconds since 1970; that of the release unless told otherwise. */
+  modified_s?: number;
 }
 
 /** It goes onto the boot partition of a card, beside a kernel, and over slow links. */
 const packageBytesMax = 45_000_000;
 
 /** Builds a package and returns its path. */
-export async function makePackage({ arch, out, compression, version }: PackageOptions): Promise<string> {
-  const modified_s = releaseTime();
+export async function makePackage({
+  arch,
+  out,
+  compression,
+  version,
+  modified_s = releaseTime(),
+}: PackageOptions): Promise<string> {
   const deb = await debOf(
     {
       architecture: arch,
