@@ -14,6 +14,7 @@ import { boardImage } from './device/board-image.ts';
 import { emulator, teachKernel } from './device/emulator.ts';
 import { Missing } from './device/fetch.ts';
 import { flashedCard } from './device/flashed-card.ts';
+import { machineEmulator } from './device/machine-emulator.ts';
 import { buildTestPackages, buildTwice } from './device/packages.ts';
 import { rootFileSystem } from './device/root-file-system.ts';
 
@@ -26,7 +27,7 @@ const usage = `npm run test:device [-- --tier N …]
   --tier 2  the package in an arm64 Debian: installed, asked, upgraded under load, removed, purged
   --tier 3  a board of 512 MB that was flashed before: its service in its sandbox, an upgrade, its memory
   --tier 4  a card from slmd flash to the first answer, and what it leaves and whom it speaks to
-  --tier 5  the card of tier 4 in QEMU's Raspberry Pi 3: its card reader, its USB, its device tree
+  --tier 5  the card of tier 4 in QEMU's Raspberry Pi 3 and 4: their card reader, their USB, their device tree
 
 Without --tier: 0 to 2. The others boot whole machines.`;
 
@@ -123,10 +124,13 @@ const tiers: Tier[] = [
     prepare: () => prepareMachine(),
   },
   {
-    title: 'the flashed card in a Raspberry Pi 3',
+    title: 'the flashed card in a Raspberry Pi 3 and a 4',
     files: ['ladder/raspberry-pi'],
-    commands: machine,
-    prepare: () => prepareFlashedCard(),
+    commands: { ...machine, fdtput: 'device-tree-compiler' },
+    prepare: async () => {
+      await step('an emulator that has a Raspberry Pi 4', async () => machineEmulator());
+      await prepareFlashedCard();
+    },
   },
 ];
 

@@ -42,7 +42,8 @@ export function mirror(): string {
  * Debian packages of `suite`, unpacked into the cache and not installed: whatever this machine runs, it is not
  * changed, and nobody needs to be root.
  *
- * @param packages names; one that ends with `>` stands for the package that it depends on first
+ * @param packages names; one that ends with `>` stands for the package that it depends on first, one that ends with
+ *   `+` for itself and all that it needs, the C library included
  */
 export function unpackedPackages(
   name: string,
@@ -57,7 +58,7 @@ export function unpackedPackages(
   try {
     const options = privateApt(join(making, 'apt'), architecture);
     run('apt-get', [...options, 'update', '-qq']);
-    const named = packages.map((name) => (name.endsWith('>') ? firstOf(name.slice(0, -1), options) : name));
+    const named = packages.flatMap((name) => namedBy(name, options));
     const debs = join(making, 'debs');
     mkdirSync(debs);
     run('sh', ['-c', 'cd "$1"; shift; apt-get "$@"', 'sh', debs, ...options, '-qq', 'download', ...named]);
@@ -67,6 +68,17 @@ export function unpackedPackages(
     rmSync(making, { recursive: true, force: true });
   }
   return dir;
+}
+
+function namedBy(name: string, apt: readonly string[]): string | string[] {
+  if (name.endsWith('>')) return firstOf(name.slice(0, -1), apt);
+  return name.endsWith('+') ? closureOf(name.slice(0, -1), apt) : name;
+}
+
+/** What apt would install where nothing is installed yet. */
+function closureOf(name: string, apt: readonly string[]): string[] {
+  const plan = run('apt-get', [...apt, '--simulate', '--no-install-recommends', 'install', name]);
+  return [...plan.matchAll(/^Inst (\S+)/gm)].map(([, each = '']) => each);
 }
 
 function firstOf(name: string, apt: readonly string[]): string {

@@ -3,13 +3,15 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { type BoardMachine, deviceTree } from '../../scripts/device/device-tree.ts';
 import type { Kernel } from '../../scripts/device/kernel.ts';
+import { machineEmulator } from '../../scripts/device/machine-emulator.ts';
 import { GuestAgent, type Outcome } from './guest-agent.ts';
 import { spokenTo } from './packets.ts';
 import { inTime } from './wait.ts';
 
-/** A whole machine under emulation, beside other work: what takes a second on a board takes a minute. */
-export const guestPatience = { ms: 1_200_000 };
+/** A whole machine under emulation, beside other work: what takes a second on a board takes a minute, or two. */
+export const guestPatience = { ms: 2_400_000 };
 
 /** Where the guest finds its broker; nothing else of the network is there. */
 export const guestBroker = { address: '10.0.2.100', port: 8883 };
@@ -28,7 +30,7 @@ export interface GuestOptions {
   /** The kernel's command line, as the boot partition has it. */
   commandLine: string;
   /** A board of which there is one, with the memory that is soldered to it; default: QEMU's `virt`. */
-  machine?: 'virt' | 'raspi3b';
+  machine?: 'virt' | BoardMachine;
   /** Of `virt`. */
   memory_mib?: number;
   /** Where the broker listens on loopback. */
@@ -58,7 +60,8 @@ export class Guest {
       'setpriv',
       '--pdeathsig',
       'KILL',
-      'qemu-system-aarch64',
+      // This machine's may be too old to have it.
+      ...(options.machine === 'raspi4b' ? machineEmulator() : ['qemu-system-aarch64']),
       ...this.#arguments(),
     ];
     this.#qemu = spawn(command, args, { stdio: ['ignore', said, said] });
@@ -153,10 +156,10 @@ export class Guest {
   }
 
   /** It has no clock, and nothing through which it could be asked anything but its network. */
-  #raspberryPi(machine: 'raspi3b'): string[] {
+  #raspberryPi(machine: BoardMachine): string[] {
     const { card, kernel, forgets = false } = this.#options;
     return [
-      ...['-M', machine, '-dtb', join(kernel.deviceTrees, 'bcm2837-rpi-3-b.dtb')],
+      ...['-M', machine, '-dtb', deviceTree(machine, kernel, this.#options.dir)],
       ...['-drive', `file=${card},format=raw,if=sd,cache=unsafe,snapshot=${forgets ? 'on' : 'off'}`],
       ...['-device', `usb-net,netdev=net,mac=${mac}`],
     ];
