@@ -19,7 +19,7 @@ export async function attend(
   const { graph, architecture } = blocks;
   const { attention, hiddenSize } = architecture;
   const name = `layer.${layer}.attention`;
-  const parts = qkvParts(layer, attention);
+  const parts = qkvParts(layer, attention, hiddenSize);
   const packed = await linear(blocks, layer, `${name}.qkv`, parts, hiddenSize, input, attention.bias.qkv);
   const { past, present } = cache(blocks, layer);
   const inside = rotation.positions === null;
@@ -36,7 +36,8 @@ export async function attend(
       num_heads: attention.heads,
       kv_num_heads: attention.kvHeads,
       do_rotary: inside ? 1 : 0,
-      ...optionsOf(attention),
+      scale: { float: 1 },
+      ...(attention.softcap === null ? {} : { softcap: { float: attention.softcap } }),
       ...windowOf(blocks, layer),
       ...rounding?.attributes,
     },
@@ -45,22 +46,27 @@ export async function attend(
   return attended;
 }
 
-function qkvParts(layer: number, { heads, kvHeads, headSize, joined }: Attention): MatrixPart[] {
+/**
+ * Scores are not scaled, but queries, in their weights or those of their norm: ONNX Runtime multiplies one query
+ * by keys as they lie only where nothing is left to be multiplied, and else by a copy of the keys.
+ */
+function qkvParts(layer: number, attention: Attention, hiddenSize: number): MatrixPart[] {
+  const { heads, kvHeads, headSize, headNorms, joined, scale } = attention;
   const source = `model.layers.${layer}.self_attn`;
-  if (joined) return [{ tensor: `${source}.qkv_proj`, rows: (heads + 2 * kvHeads) * headSize }];
+  const times = headNorms ? 1 : scale;
+  const [rows, kvRows] = [heads * headSize, kvHeads * headSize];
+  if (joined) {
+    const shared = { tensor: `${source}.qkv_proj`, shape: [rows + 2 * kvRows, hiddenSize] };
+    return [
+      { ...shared, rows, times },
+      { ...shared, rows: 2 * kvRows, from: rows },
+    ];
+  }
   return [
-    { tensor: `${source}.q_proj`, rows: heads * headSize },
-    { tensor: `${source}.k_proj`, rows: kvHeads * headSize },
-    { tensor: `${source}.v_proj`, rows: kvHeads * headSize },
+    { tensor: `${source}.q_proj`, rows, times },
+    { tensor: `${source}.k_proj`, rows: kvRows },
+    { tensor: `${source}.v_proj`, rows: kvRows },
   ];
-}
-
-/** Only what differs from the operator's defaults. */
-function optionsOf({ scale, headSize, softcap }: Attention): Record<string, { float: number }> {
-  return {
-    ...(scale === 1 / Math.sqrt(headSize) ? {} : { scale: { float: scale } }),
-    ...(softcap === null ? {} : { softcap: { float: softcap } }),
-  };
 }
 
 /** A window that is no shorter than the context is none. */
@@ -111,7 +117,7 @@ async function separate(
   rotation: Rotation,
 ): Promise<string[]> {
   const { graph } = blocks;
-  const { heads, kvHeads, headSize, headNorms } = blocks.architecture.attention;
+  const { heads, kvHeads, headSize, headNorms, scale } = blocks.architecture.attention;
   const name = `layer.${layer}.attention`;
   const widths = BigInt64Array.from([heads, kvHeads, kvHeads], (count) => BigInt(count * headSize));
   const split = [`${name}.query`, `${name}.key`, `${name}.value`];
@@ -120,7 +126,7 @@ async function separate(
   });
   let [query, key, value] = split as [string, string, string];
   if (headNorms) {
-    query = await normHeads(blocks, layer, 'q_norm', query, heads);
+    query = await normHeads(blocks, layer, 'q_norm', query, heads, scale);
     key = await normHeads(blocks, layer, 'k_norm', key, kvHeads);
   }
   if (rotation.positions === null) return [query, key, value];
@@ -134,6 +140,7 @@ async function normHeads(
   module: string,
   input: string,
   heads: number,
+  times = 1,
 ): Promise<string> {
   const { graph, architecture } = blocks;
   const { headSize } = architecture.attention;
@@ -142,7 +149,12 @@ async function normHeads(
   // 0 keeps a dimension as it is.
   const byHead = graph.node('Reshape', [input, shape('by_head', [0, 0, heads, headSize])], `${input}.split`);
   const tensor = `model.layers.${layer}.self_attn.${module}.weight`;
-  const normed = await normAlone(blocks, { name: input, tensor, size: headSize }, byHead, `${input}.normed`);
+  const normed = await normAlone(
+    blocks,
+    { name: input, tensor, size: headSize, times },
+    byHead,
+    `${input}.normed`,
+  );
   return graph.node('Reshape', [normed, shape('together', [0, 0, heads * headSize])], `${input}.joined`);
 }
 

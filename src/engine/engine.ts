@@ -86,7 +86,7 @@ export async function openEngine(
 async function open(
   runtime: Runtime,
   directory: ModelDirectory,
-  { threads, rows }: EngineOptions,
+  { threads, rows, prefill_chunk_tokens: runTokens }: EngineOptions,
   contextLength: number,
 ): Promise<OpenedRows> {
   try {
@@ -94,6 +94,7 @@ async function open(
       threads,
       rows,
       contextLength,
+      runTokens,
       shape: shapeOf(directory.manifest),
       ...(directory.foreign && { foreign: directory.foreign }),
     });
@@ -104,7 +105,7 @@ async function open(
 
 /** Where prefixes are kept, and the backend gives them. */
 async function openStore(
-  { rows: [first], compute }: OpenedRows,
+  { rows: [first], compute, attention }: OpenedRows,
   { version: library, backend }: Runtime,
   { prefixes }: EngineOptions,
   { sha256 }: ModelDirectory,
@@ -114,7 +115,7 @@ async function openStore(
   const { accuracyLevel } = compute;
   const store = new PrefixStore({
     ...prefixes,
-    facts: [sha256, version(), library, backend, accuracyLevel, cpuKinds()],
+    facts: [sha256, version(), library, backend, accuracyLevel, attention, cpuKinds()],
     token_bytes: snapshots.tokenBytes,
     context_length: first.contextLength,
     say: (line) => console.error(`slmd engine: ${line}`),

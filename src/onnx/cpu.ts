@@ -16,6 +16,15 @@ export function hasByteProducts(root = '/'): boolean {
   return coresOf(root)?.every((names) => byteProducts.some((name) => names.includes(name))) ?? true;
 }
 
+/** x64's vectors of 256 bits; what ONNX Runtime is built for has 128. */
+const wideVectors = 'avx';
+
+/** Whether this is an x64 with vectors that only some kernels of ONNX Runtime use; false where it cannot be read. */
+export function hasWideVectors(root = '/'): boolean {
+  const cores = coresOf(root) ?? [];
+  return cores.length > 0 && cores.every((names) => names.includes(wideVectors));
+}
+
 /** What kernels are chosen by: the kinds of cores and their features, each once; empty where it cannot be read. */
 export function cpuKinds(root = '/'): string[] {
   const facts = /^(?:flags|Features|model name|CPU (?:implementer|variant|part|revision))\s*:.*$/gm;

@@ -27,7 +27,7 @@ export interface GraphNode {
   operator: string;
   inputs: string[];
   outputs: string[];
-  /** Those that are integers. */
+  /** Those that are numbers. */
   attributes: Map<string, number>;
 }
 
@@ -86,6 +86,7 @@ function readAttribute(cursor: Cursor, end: number, attributes: Map<string, numb
   let value: number | undefined;
   for (const field of cursor.fields(end)) {
     if (field.number === 1) name = cursor.text(field);
+    else if (field.number === 2) value = cursor.float();
     else if (field.number === 3) value = field.value;
   }
   if (value !== undefined) attributes.set(name, value);
@@ -192,6 +193,12 @@ class Cursor {
     if (size > windowBytes) throw new Error('it is no ONNX graph');
     const from = this.#at - this.#fill(size);
     return this.#window.toString('utf8', from, from + size);
+  }
+
+  /** The 32-bit float of a field that was just met. */
+  float(): number {
+    const from = this.#at - this.#fill(4);
+    return this.#window.readFloatLE(from);
   }
 
   /** Of a repeated field: the one it has, or all of them where they are packed. */

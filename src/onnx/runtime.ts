@@ -1,6 +1,7 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { type AttentionPath, takeAttentionPath } from './attention-path.ts';
 import { rowBytes } from './cache-memory.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
 import { chooseRows, type RowChoice, type RowsChosenBy, rowsThatFit } from './choose-rows.ts';
@@ -22,6 +23,8 @@ export interface DecoderOptions {
   /** Threads to compute with; 0 chooses, by a measurement where the backend is native. */
   threads: number;
   contextLength: number;
+  /** The most tokens of one run; 128 where nothing is said. */
+  runTokens?: number;
   /** What to measure with, where something is left to choose; without it nothing is measured. */
   shape?: ModelShape;
   /** Of a graph that others exported; without it the graph has the interface of `src/model/README.md`. */
@@ -33,8 +36,12 @@ export interface RowsOptions extends DecoderOptions {
   rows: 'auto' | number;
 }
 
-export type OpenedDecoder = Choice & { decoder: Decoder };
-export type OpenedRows = Choice & RowChoice & { dispose(): Promise<void> };
+interface Way extends Choice {
+  attention: AttentionPath;
+}
+
+export type OpenedDecoder = Way & { decoder: Decoder };
+export type OpenedRows = Way & RowChoice & { dispose(): Promise<void> };
 
 /** ONNX Runtime in this process. */
 export interface Runtime {
@@ -76,15 +83,17 @@ export function openRuntime(wanted: 'auto' | BackendName, libraryPath?: string):
 function nativeRuntime(library: Library): Runtime {
   const openOwn = async (
     graphPath: string,
-    { threads, contextLength, shape }: DecoderOptions,
+    options: DecoderOptions,
     rowsFor: (bytesOfRow: number) => number,
   ) => {
+    const { threads, contextLength, shape } = options;
     const choice =
       shape === undefined ? computeByRule(threads) : await chooseCompute(library, graphPath, shape, threads);
+    const attention = takeAttentionPath(graphPath, options);
     const opened = await openNativeRows(library, graphPath, contextLength, choice.compute, (session) =>
       rowsFor(rowBytes(readInterface(session.inputs, session.outputs).cache, contextLength)),
     );
-    return { choice, opened };
+    return { choice: { ...choice, attention }, opened };
   };
   const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
     const { threads, contextLength, shape, foreign } = options;
@@ -94,8 +103,9 @@ function nativeRuntime(library: Library): Runtime {
     }
     const choice =
       shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
+    const attention = takeAttentionPath(graphPath, options);
     const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
-    return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+    return { ...choice, attention, decoder: new ForeignDecoder(foreign, session, contextLength) };
   };
   return {
     name: 'onnxruntime',
@@ -123,11 +133,12 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
   const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
     const { threads, contextLength, foreign } = options;
     const choice = computeByRule(threads);
+    const attention = takeAttentionPath(graphPath, options);
     if (foreign !== undefined) {
       const session = await openForeignNode(graphPath, foreign, choice.compute);
-      return { ...choice, decoder: new ForeignDecoder(foreign, session, contextLength) };
+      return { ...choice, attention, decoder: new ForeignDecoder(foreign, session, contextLength) };
     }
-    return { ...choice, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
+    return { ...choice, attention, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
   };
   return {
     name: 'onnxruntime',

@@ -1,0 +1,54 @@
+import { hasWideVectors } from './cpu.ts';
+import { type GraphFile, readGraphFile } from './graph-file.ts';
+
+/**
+ * Which of its two ways ONNX Runtime (1.30) takes through GroupQueryAttention on a CPU.
+ *
+ * Left alone it goes through `tiles`, which need no memory; a single token goes through loops there that are
+ * compiled for any processor. With `scores`, all scores of a run are made at once, by its matrix kernels.
+ */
+export type AttentionPath = 'scores' | 'tiles';
+
+/** Of a head in one run, each a float32: 4 MB for a head, and a small model has about a dozen. */
+const scoresMax = 2 ** 20;
+/** A chunk of prefill, as the configuration has it. */
+const runTokensDefault = 128;
+
+export interface AttentionOptions {
+  contextLength: number;
+  /** The most that one run is given: each of them has a score with all of the context. */
+  runTokens?: number;
+}
+
+/**
+ * Scores at once are faster where the kernels' vectors are wider than those of the loops, and where a query meets
+ * the keys as they lie: with a scale of its own the operator copies all keys for each head, and int8 is then
+ * made float32 again for each token of a run.
+ *
+ * @param cpuRoot see `hasWideVectors`
+ */
+export function attentionPath(
+  graph: GraphFile,
+  { contextLength, runTokens = runTokensDefault }: AttentionOptions,
+  cpuRoot?: string,
+): AttentionPath {
+  const attention = graph.nodes.filter(({ operator }) => operator === 'GroupQueryAttention');
+  const asTheyLie = attention.every(
+    ({ inputs: [, , , past], attributes }) =>
+      attributes.get('scale') === 1 &&
+      graph.inputs.some(({ name, type }) => name === past && type === 'float32'),
+  );
+  const fits = contextLength * runTokens <= scoresMax;
+  return attention.length > 0 && asTheyLie && fits && hasWideVectors(cpuRoot) ? 'scores' : 'tiles';
+}
+
+/**
+ * For the graph that is opened next: ONNX Runtime looks when it makes its kernels.
+ *
+ * @throws as `readGraphFile`
+ */
+export function takeAttentionPath(graphPath: string, options: AttentionOptions): AttentionPath {
+  const path = attentionPath(readGraphFile(graphPath), options);
+  process.env.ORT_GQA_DISABLE_FLASH_ATTENTION = path === 'scores' ? '1' : '0';
+  return path;
+}
