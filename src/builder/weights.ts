@@ -23,7 +23,7 @@ export interface MatrixPart {
   shape?: readonly number[];
   /** The first of the rows. */
   from?: number;
-  /** What the weights are multiplied by. */
+  /** What the weights are multiplied by; of quantized ones their scales are, so that no level depends on it. */
   times?: number;
 }
 
@@ -77,7 +77,8 @@ export class StreamedWeights implements WeightStore {
     const rows = parts.reduce((sum, part) => sum + part.rows, 0);
     await this.#data.begin();
     if (format === 'float32') {
-      for await (const slab of this.#slabs(parts, columns)) await this.#data.write(bytesOf(slab));
+      for await (const { slab, times } of this.#slabs(parts, columns))
+        await this.#data.write(bytesOf(multiplied(slab, times)));
       return { name, rows, columns, format, data: this.#data.end() };
     }
     const scales = this.#scales.floats(rows * blocksPerRow(columns, format));
@@ -96,7 +97,7 @@ export class StreamedWeights implements WeightStore {
 
   /** Writes the quantized weights, and fills `scales` on the way. */
   async #quantize(
-    slabs: AsyncIterable<Float32Array>,
+    slabs: AsyncIterable<Slab>,
     columns: number,
     format: BlockFormat,
     scales: Float32Array,
@@ -104,24 +105,33 @@ export class StreamedWeights implements WeightStore {
   ): Promise<void> {
     const blocks = blocksPerRow(columns, format);
     let row = 0;
-    for await (const slab of slabs) {
+    for await (const { slab, times } of slabs) {
       const slabRows = slab.length / columns;
       const quantized = this.#quantized.bytes(slabRows * rowBytes(columns, format));
       const slabScales = scales.subarray(row * blocks, (row + slabRows) * blocks);
       quantizeRows(slab, columns, format, quantized, slabScales, feedback);
+      multiplied(slabScales, times);
       await this.#data.write(quantized);
       row += slabRows;
     }
   }
 
-  async *#slabs(parts: readonly MatrixPart[], columns: number): AsyncGenerator<Float32Array> {
-    for (const { tensor, rows, from = 0, times = 1 } of parts) {
-      for await (const slab of this.#checkpoint.rows(tensor, from, rows, columns)) {
-        if (times !== 1) for (let i = 0; i < slab.length; i++) slab[i]! *= times;
-        yield slab;
-      }
-    }
+  async *#slabs(parts: readonly MatrixPart[], columns: number): AsyncGenerator<Slab> {
+    for (const { tensor, rows, from = 0, times = 1 } of parts)
+      for await (const slab of this.#checkpoint.rows(tensor, from, rows, columns)) yield { slab, times };
   }
+}
+
+/** Rows of a part as the checkpoint has them, and what they are multiplied by. */
+interface Slab {
+  slab: Float32Array;
+  times: number;
+}
+
+/** In place. */
+function multiplied(values: Float32Array, times: number): Float32Array {
+  if (times !== 1) for (let i = 0; i < values.length; i++) values[i]! *= times;
+  return values;
 }
 
 function bytesOf(values: Float32Array): Uint8Array {
