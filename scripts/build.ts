@@ -31,6 +31,10 @@ export async function buildAll(outdir = join(root, 'dist'), version = packageVer
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
+    // Comments and white space would stay in the memory of each process that loads the bundle, and comments that are not
+    // in ASCII would double all of it. Names and lines are kept: a stack says where it was.
+    minifyWhitespace: true,
+    lineLimit: 110,
     legalComments: 'linked',
     logLevel: 'warning',
     metafile: true,

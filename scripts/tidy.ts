@@ -77,7 +77,7 @@ export const doors: Record<string, readonly string[]> = {
   aedes: ['src/mqtt/embedded-broker.ts'],
   'onnxruntime-node': ['src/onnx/'],
   'onnxruntime-common': ['src/onnx/'],
-  koffi: ['src/onnx/ffi/', 'src/lib/service-manager.ts'],
+  koffi: ['src/onnx/ffi/', 'src/lib/service-manager.ts', 'src/lib/own-memory.ts'],
   pino: ['src/lib/logger.ts'],
   'pino-pretty': ['src/lib/logger.ts'],
   zod: [

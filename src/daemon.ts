@@ -42,6 +42,8 @@ export interface DaemonParts {
   oomKills?: OomKills;
   /** Who wants to hear how this process is; nobody unless told otherwise. */
   manager?: ServiceManager | null;
+  /** Called once, when the first engine is ready: the start is over. */
+  started?: () => void;
 }
 
 /**
@@ -65,6 +67,7 @@ export class Daemon {
   readonly #journal: Journal;
   readonly #service: Service;
   readonly #report: ServiceReport;
+  #started: (() => void) | null;
   #diskTrouble = false;
   #sweeping: NodeJS.Timeout | null = null;
 
@@ -77,6 +80,7 @@ export class Daemon {
     storage = diskStorage,
     oomKills = oomKillsOfMachine(),
     manager = null,
+    started = () => undefined,
   }: DaemonParts) {
     this.#config = config;
     this.#profile = profile;
@@ -96,6 +100,7 @@ export class Daemon {
     this.#journal = this.#makeJournal(storage, oomKills);
     this.#service = this.#makeService();
     this.#report = this.#makeReport(manager);
+    this.#started = started;
   }
 
   /**
@@ -167,6 +172,8 @@ export class Daemon {
           this.#queue.concurrency = info.engine.rows;
           this.#uplink.presence.condition('engine', null);
           this.#uplink.presence.engineReady(true);
+          this.#started?.();
+          this.#started = null;
         },
         down: (code, message, retryMs) => {
           this.#log.error({ code, retry_ms: Math.round(retryMs) }, message);

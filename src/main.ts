@@ -1,12 +1,16 @@
 #!/usr/bin/env node
 import { CommandError, exitCodes } from './cli/exit-codes.ts';
+import { keepYoungHeapSmall } from './lib/own-memory.ts';
 import { version } from './lib/version.ts';
 
 /** Each command is a module of its own, loaded when it is asked for: the daemon stays light. */
 const commands = {
   run: {
     summary: 'run the daemon',
-    load: () => import('./cli/run.ts').then((m) => ({ run: m.run, usage: m.usage })),
+    load: () => {
+      keepYoungHeapSmall();
+      return import('./cli/run.ts').then((m) => ({ run: m.run, usage: m.usage }));
+    },
   },
   ask: {
     summary: 'ask a device over MQTT',

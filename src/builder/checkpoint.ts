@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { elements, isElementName } from './element.ts';
 import { BuildError } from './errors.ts';
 import { readInto, readSafetensorsHeader, type TensorEntry } from './safetensors.ts';

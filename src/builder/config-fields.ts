@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Activation, Architecture, Attention, GatedMlp, LayerReach, Norms } from './architecture.ts';
 import { BuildError, unsupported } from './errors.ts';
 import { contextOfRope, type RopeSource, readRope, ropeSchema } from './rope-config.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Architecture } from './architecture.ts';
 import { BuildError, unsupported } from './errors.ts';
 import { families, whyUnsupported } from './families.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { BuildError, unsupported } from './errors.ts';
 import type { Rope, RopeScaling } from './rope.ts';
 

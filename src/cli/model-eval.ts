@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { coded } from './coded.ts';
 import { type Evaluation, type Example, evaluate, percent } from './evaluate.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';

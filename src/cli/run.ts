@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { Daemon } from '../daemon.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { createLogger, type Logger } from '../lib/logger.ts';
+import { giveBackStart } from '../lib/own-memory.ts';
 import { engineEntry } from '../lib/package-root.ts';
 import { type ServiceManager, serviceManager } from '../lib/service-manager.ts';
 import { Board } from '../telemetry/board.ts';
@@ -21,13 +22,16 @@ export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { config: { type: 'string' } } });
   const { config, profile } = readConfiguration(configFile(values.config));
   const log = createLogger(config.log.level, config.log.format);
+  const manager = managerOf(log);
   const daemon = new Daemon({
     config,
     profile,
     board: new Board(),
     log,
     engine_entry: engineEntry(),
-    manager: managerOf(log),
+    manager,
+    // It calls the C library, which only a service has loaded; for it alone that would take more than it gives.
+    ...(manager !== null && { started: giveBackStart }),
   });
   await daemon.start().catch((error: unknown) => {
     if (error instanceof SlmdError) throw new CommandError(exitCodes.failed, error.message);

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { devicePattern, isTopicFilter, prefixPattern } from '../contract/topics.ts';
 import { timerMaxMs } from '../lib/clock.ts';
 

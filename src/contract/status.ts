@@ -1,6 +1,6 @@
 /** Birth, will and what this device is (SLMD-STA, SLMD-INF). */
 
-import { z } from 'zod';
+import * as z from 'zod';
 
 const deviceStates = ['starting', 'ready', 'degraded', 'draining', 'offline'] as const;
 export type DeviceState = (typeof deviceStates)[number];

@@ -13,6 +13,7 @@
 import type { FailedMessage, FromEngine, GenerateMessage, LoadMessage, ToEngine } from '../ipc/messages.ts';
 import { parseToEngine } from '../ipc/to-engine.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { giveBackStart } from '../lib/own-memory.ts';
 import { type Engine, openEngine } from './engine.ts';
 
 let loading = false;
@@ -44,10 +45,19 @@ async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
     if (backend_reason !== null)
       console.error(`slmd engine: slower than it could be, without the native backend: ${backend_reason}`);
     send({ type: 'ready', info: engine.info });
+    whenQuiet(giveBackStart);
   } catch (thrown) {
     const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';
     send({ type: 'load_failed', code, message: messageOf(thrown) });
   }
+}
+
+/** A prompt that waited for the load has begun by then. */
+const quietMs = 1000;
+
+/** Does something once, in a moment in which no answer waits for it. */
+function whenQuiet(act: () => void): void {
+  setTimeout(() => (running.size === 0 ? act() : whenQuiet(act)), quietMs).unref();
 }
 
 async function run({ type: _type, key, ...request }: GenerateMessage): Promise<void> {

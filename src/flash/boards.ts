@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'csv-parse/sync';
-import { z } from 'zod';
+import * as z from 'zod';
 import { devicePattern } from '../contract/topics.ts';
 import { messageOf } from '../lib/errors.ts';
 import { FlashError } from './errors.ts';

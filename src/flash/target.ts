@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf } from '../lib/errors.ts';
 import { FlashError } from './errors.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { FromEngine } from './messages.ts';
 
 const key = z.int().nonnegative();

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ToEngine } from './messages.ts';
 
 /** A message; one about a generation that names it and nothing more; or none of ours. */

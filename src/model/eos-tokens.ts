@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const tokenId = z.number().int().nonnegative();
 const eosSchema = z.object({ eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish() });

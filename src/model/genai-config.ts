@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type GraphNames, usualNames } from '../onnx/foreign-interface.ts';
 import { eosTokenIds } from './eos-tokens.ts';
 

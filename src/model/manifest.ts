@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The file that makes a directory a model directory. */
 export const manifestFile = 'slmd-model.json';

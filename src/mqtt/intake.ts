@@ -1,4 +1,4 @@
-import { generate, type Packet } from 'mqtt-packet';
+import { generate, type Packet, writeToStream } from 'mqtt-packet';
 import type { IncomingMessage } from './inbox.ts';
 import { incoming, type PublishPacket } from './incoming.ts';
 
@@ -38,6 +38,9 @@ const messagesPerTurn = 8;
  * Reading cannot wait for acknowledgements to go out: the broker's own, for which they wait, come by the same way.
  */
 export const unacknowledgedMax = 8192;
+
+// Else the first packet makes a buffer for each number of two bytes, to be written one day: 7 MB of them.
+writeToStream.cacheNumbers = false;
 
 /**
  * Hands messages over, and leaves it to their taker to acknowledge them, when that is right.

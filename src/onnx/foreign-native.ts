@@ -1,8 +1,8 @@
 /** Graphs that others exported, over ONNX Runtime's C API: no cache is ever copied, but for a rewind of a grown one. */
 
 import { dirname } from 'node:path';
+import { dropFilePages, giveBackFreed } from '../lib/own-memory.ts';
 import {
-  dropFilePages,
   type Library,
   NativeSession,
   NativeValue,
@@ -24,7 +24,8 @@ export async function openForeignNative(
 ): Promise<ForeignSession> {
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
   try {
-    dropFilePages(library, dirname(graphPath));
+    dropFilePages(dirname(graphPath));
+    giveBackFreed();
     void useHugePages(library);
     const run = new NativeRun(session, graph);
     return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);

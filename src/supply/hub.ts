@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { filesMax } from '../model/layout.ts';
 import { SupplyError } from './errors.ts';
 import type { Http } from './http.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Beside pulled files: where they are from, and what they were when they came. */
 export const sourceFile = 'slmd-source.json';

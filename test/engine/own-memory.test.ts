@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { dropFilePages, dropProgramPages, giveBackFreed } from '../../src/lib/own-memory.ts';
+import { shippedModel } from '../../src/lib/package-root.ts';
+import { NativeSession, openLibrary } from '../../src/onnx/ffi/index.ts';
+import { sessionOptions } from '../../src/onnx/session-options.ts';
+import { temporaryDir } from '../support/temporary.ts';
+
+const library = openLibrary();
+const options = sessionOptions({ threads: 1, spinUs: 0 });
+
+test('the pages of a model that loading leaves behind are given back, once, and those of others are not', async (t) => {
+  const dir = shippedModel();
+  const session = await NativeSession.create(library, join(dir, 'model.onnx'), options);
+  assert.ok(residentBytesOf(dir) > 0, 'loading leaves something');
+  assert.equal(dropFilePages(temporaryDir(t)), 0);
+  const left = residentBytesOf(dir);
+  assert.equal(dropFilePages(dir), left);
+  assert.equal(residentBytesOf(dir), 0);
+  assert.equal(dropFilePages(dir), 0);
+  await session.release();
+});
+
+test("a page that was written to is no longer the file's, and stays", (t) => {
+  const dir = temporaryDir(t);
+  const path = join(dir, 'weights');
+  const pageBytes = 65_536;
+  writeFileSync(path, Buffer.alloc(pageBytes, 'file'));
+  const { memory, unmap } = mapPrivately(path, pageBytes);
+  try {
+    memory.write('mine');
+    dropFilePages(dir);
+    assert.equal(memory.toString('latin1', 0, 8), 'minefile');
+  } finally {
+    unmap();
+  }
+});
+
+test('what a program needs of its code comes back, and the rest stays out of memory', () => {
+  const before = kibibytesOf('RssFile');
+  const dropped = dropProgramPages();
+  assert.ok(dropped > before * 512, 'most of it was given back');
+  assert.ok(kibibytesOf('RssFile') < before / 2);
+  assert.equal(JSON.stringify(['a', 'é'].map((text) => text.normalize('NFD').length)), '[1,2]');
+});
+
+test('memory that was freed by the C library is no longer in use', () => {
+  const libc = library.koffi.load(null);
+  const malloc = libc.func('void *malloc(size_t)');
+  const free = libc.func('void free(void *)');
+  const memset = libc.func('void *memset(void *, int, size_t)');
+  const [count, bytes] = [500, 100_000];
+  const blocks = Array.from({ length: count }, () => memset(malloc(bytes), 1, bytes));
+  const full = kibibytesOf('RssAnon');
+  // The last one keeps the end of the heap where it is, as what lives on does.
+  for (const block of blocks.slice(0, -1)) free(block);
+  giveBackFreed();
+  assert.ok(full - kibibytesOf('RssAnon') > (count * bytes) / 1024 / 2);
+  free(blocks.at(-1));
+});
+
+test('a heap that is kept small when it is young stays so under a burst of garbage', () => {
+  const garbage = `
+    const { getHeapSpaceStatistics } = require('node:v8');
+    let kept = [];
+    for (let i = 0; i < 2e6; i++) if (kept.push({ i }) > 50_000) kept = [];
+    console.log(getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size)`;
+  const ownMemory = JSON.stringify(join(import.meta.dirname, '../../src/lib/own-memory.ts'));
+  const youngBytes = (before: string) =>
+    Number(execFileSync(process.execPath, ['-e', before + garbage], { encoding: 'utf8' }));
+  assert.ok(youngBytes('') > youngBytesMax, 'it grows where nobody says so');
+  assert.ok(youngBytes(`require(${ownMemory}).keepYoungHeapSmall();`) <= youngBytesMax);
+});
+
+const youngBytesMax = 8e6;
+
+function kibibytesOf(name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+}
+
+function residentBytesOf(dir: string): number {
+  const blocks = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-)/m);
+  const inside = blocks.filter((block) => block.split('\n', 1)[0]?.includes(realpathSync(dir)));
+  return inside.reduce((sum, block) => sum + Number(/^Rss: +(\d+)/m.exec(block)?.[1]) * 1024, 0);
+}
+
+/** Linux: `PROT_READ | PROT_WRITE`, `MAP_PRIVATE`. */
+const readAndWrite = 3;
+const privately = 2;
+
+function mapPrivately(path: string, bytes: number): { memory: Buffer; unmap(): void } {
+  const { koffi } = library;
+  const libc = koffi.load(null);
+  const open = libc.func('int open(const char *, int)');
+  const close = libc.func('int close(int)');
+  const mmap = libc.func('void *mmap(void *, size_t, int, int, int, intptr_t)');
+  const munmap = libc.func('int munmap(void *, size_t)');
+  const fd: number = open(path, 0);
+  const address = mmap(null, bytes, readAndWrite, privately, fd, 0);
+  close(fd);
+  const memory = Buffer.from(koffi.view(address, bytes));
+  return { memory, unmap: () => void munmap(address, bytes) };
+}
