@@ -1,4 +1,5 @@
-import { type Library, NativeValue } from './ffi/index.ts';
+import { alignmentBytes, CacheLayout, headTokenBytes, rowBytes } from './cache-layout.ts';
+import { type Library, NativeValue, useHugePagesIn } from './ffi/index.ts';
 import type { CacheEntry, CacheType } from './graph-interface.ts';
 
 /** A cached tensor bound to its place in the memory. */
@@ -6,11 +7,26 @@ export interface BoundEntry extends CacheEntry {
   value: NativeValue;
 }
 
-type CacheArray = Float32Array<ArrayBuffer> | Int8Array<ArrayBuffer>;
+/** Rows that follow each other, and who is told where they are. */
+interface Binding {
+  first: number;
+  count: number;
+  use(bound: readonly BoundEntry[]): void;
+}
+
 const arrays = { float32: Float32Array, int8: Int8Array } satisfies Record<CacheType, unknown>;
 
-/** The widest vector load of the CPUs that run this, and a cache line: rows of a head begin at one. */
-const alignmentBytes = 64;
+/** Tokens that there is room for at first: a command and its answer have no more. */
+const capacityMin = 256;
+/** Of the whole context: a doubling that comes so near goes all the way. */
+const nearlyAll = 0.75;
+/** Of a huge page's pages so many must be in memory already: what is added is a third of that at most. */
+const presentMin = 0.75;
+/** Of the memory that is free, at most so much is added: the rest is for whatever else the board does. */
+const addedShare = 0.05;
+/** Pages that are full by now are looked for after so many more tokens, or such a share of those of the last look. */
+const lookTokens = 128;
+const lookShare = 0.125;
 
 /**
  * The KV cache in one piece of memory, with room for the whole context of each row from the beginning.
@@ -18,45 +34,67 @@ const alignmentBytes = 64;
  * Every tensor is [rows, heads, capacity, headSize], so a row of it is in one piece, and so are rows that
  * follow each other. The kernel gives pages when they are first written: what no sequence ever reached
  * costs address space only.
+ *
+ * Capacity is what the longest row needs, doubled as it grows, so that heads lie close together and the pages between
+ * them are in use; full ones are moved to huge pages. Over a sequence no more bytes move than it has in the end.
+ *
+ * INVARIANTS
+ * - `reach` and `copyIn` never while a run uses the memory
+ * - where a head is goes up only, but when no row has tokens
  */
 export class CacheMemory {
   readonly #library: Library;
-  readonly #capacity: number;
-  readonly #tensors: readonly { entry: CacheEntry; data: CacheArray; rowLength: number }[];
+  readonly #cache: readonly CacheEntry[];
+  readonly #most: CacheLayout;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #bindings: Binding[] = [];
   readonly #bound: BoundEntry[] = [];
+  /** Tokens of each row. */
+  readonly #held: number[];
+  #layout: CacheLayout;
+  /** Tokens of all rows at the last look for full pages. */
+  #looked = 0;
+  #moving = false;
 
-  constructor(library: Library, cache: readonly CacheEntry[], rows: number, capacity: number) {
+  constructor(library: Library, cache: readonly CacheEntry[], rows: number, contextLength: number) {
     this.#library = library;
-    this.#capacity = capacity;
-    const sizes = cache.map((entry) => align(rows * rowBytes([entry], capacity)));
-    const buffer = new ArrayBuffer(sizes.reduce((sum, size) => sum + size, alignmentBytes));
+    this.#cache = cache;
+    this.#most = new CacheLayout(cache, rows, contextLength);
+    const buffer = new ArrayBuffer(alignmentBytes + this.#most.bytes);
     const address = Number(library.koffi.address(new Uint8Array(buffer)) % BigInt(alignmentBytes));
-    let offset = (alignmentBytes - address) % alignmentBytes;
-    this.#tensors = cache.map((entry, i) => {
-      const rowLength = entry.heads * capacity * entry.headSize;
-      const data = new arrays[entry.type](buffer, offset, rows * rowLength);
-      offset += sizes[i]!;
-      return { entry, data, rowLength };
-    });
+    this.#bytes = new Uint8Array(buffer, (alignmentBytes - address) % alignmentBytes, this.#most.bytes);
+    this.#held = Array(rows).fill(0);
+    this.#layout = new CacheLayout(cache, 1, Math.min(capacityMin, contextLength));
   }
 
-  /** Every cached tensor, as a graph sees it that runs `count` rows from `first` on. */
-  bind(first: number, count: number): readonly BoundEntry[] {
-    const bound = this.#tensors.map(({ entry, data, rowLength }) => {
-      const rows = data.subarray(first * rowLength, (first + count) * rowLength);
-      const dims = [count, entry.heads, this.#capacity, entry.headSize];
-      return { ...entry, value: new NativeValue(this.#library, entry.type, rows, dims) };
-    });
-    this.#bound.push(...bound);
-    return bound;
+  /** Makes room for a row of so many tokens, which are written next. */
+  reach(row: number, tokens: number): void {
+    const { rows, capacity } = this.#roomFor(row, tokens);
+    if (rows !== this.#layout.rows || capacity !== this.#layout.capacity)
+      this.#move(new CacheLayout(this.#cache, rows, capacity));
+    this.#useHugePages();
+    this.#held[row] = Math.max(this.#held[row]!, tokens);
+  }
+
+  /** A row has no more than its first tokens. */
+  rewind(row: number, tokens: number): void {
+    this.#held[row] = Math.min(this.#held[row]!, tokens);
+  }
+
+  /**
+   * Every cached tensor, as a graph sees it that runs `count` rows from `first` on.
+   *
+   * @param use is given them as soon as there is room for these rows, and again each time they have moved
+   */
+  bind(first: number, count: number, use: Binding['use']): void {
+    const binding = { first, count, use };
+    this.#bindings.push(binding);
+    this.#bind(binding);
   }
 
   /** Of one token, over all cached tensors. */
   get tokenBytes(): number {
-    return rowBytes(
-      this.#tensors.map(({ entry }) => entry),
-      1,
-    );
+    return rowBytes(this.#cache, 1);
   }
 
   /** What the first tokens of a row have left: [tensor, head, token, headSize]. */
@@ -70,7 +108,7 @@ export class CacheMemory {
     return copy;
   }
 
-  /** Puts back what `copyOut` has given. */
+  /** Puts back what `copyOut` has given; there is room for it. */
   copyIn(row: number, tokens: number, copy: Uint8Array): void {
     let offset = 0;
     for (const part of this.#partsOf(row, tokens)) {
@@ -83,23 +121,65 @@ export class CacheMemory {
     for (const { value } of this.#bound.splice(0)) value.release();
   }
 
+  #bind({ first, count, use }: Binding): void {
+    const { rows, capacity } = this.#layout;
+    if (first + count > rows) return;
+    const bound = this.#cache.map((entry, tensor) => {
+      const { heads, headSize, type } = entry;
+      const start = this.#bytes.byteOffset + this.#layout.placeOf(tensor, first, 0);
+      const data = new arrays[type](this.#bytes.buffer, start, count * heads * capacity * headSize);
+      return {
+        ...entry,
+        value: new NativeValue(this.#library, type, data, [count, heads, capacity, headSize]),
+      };
+    });
+    this.#bound.push(...bound);
+    use(bound);
+  }
+
+  /** No less than there is, but when no row has tokens. */
+  #roomFor(row: number, tokens: number): { rows: number; capacity: number } {
+    const most = this.#most.capacity;
+    const empty = this.#held.every((held) => held === 0);
+    let { rows, capacity } = empty ? { rows: 1, capacity: capacityMin } : this.#layout;
+    while (capacity < tokens) capacity *= 2;
+    if (capacity > nearlyAll * most) capacity = most;
+    return { rows: Math.max(rows, row + 1), capacity };
+  }
+
+  /** Each head of each row goes to its new place; from the last to the first, because all go up. */
+  #move(layout: CacheLayout): void {
+    this.release();
+    for (const [tensor, entry] of [...this.#cache.entries()].reverse())
+      for (let row = this.#layout.rows - 1; row >= 0; row--)
+        for (let head = entry.heads - 1; head >= 0; head--) {
+          const start = this.#layout.placeOf(tensor, row, head);
+          const end = start + this.#held[row]! * headTokenBytes(entry);
+          this.#bytes.copyWithin(layout.placeOf(tensor, row, head), start, end);
+        }
+    this.#layout = layout;
+    for (const binding of this.#bindings) this.#bind(binding);
+  }
+
+  /** Of what has been written by now; beside the event loop, while runs use it. */
+  #useHugePages(): void {
+    const tokens = this.#held.reduce((sum, held) => sum + held, 0);
+    if (this.#moving || tokens < this.#looked + Math.max(lookTokens, lookShare * this.#looked)) return;
+    const { bytes } = this.#layout;
+    if ((1 - presentMin) * bytes > addedShare * process.availableMemory()) return;
+    this.#looked = tokens;
+    this.#moving = true;
+    const memory = this.#bytes.subarray(0, bytes);
+    void useHugePagesIn(this.#library, memory, presentMin).then(() => {
+      this.#moving = false;
+    });
+  }
+
   *#partsOf(row: number, tokens: number): Iterable<Uint8Array> {
-    for (const { entry, data, rowLength } of this.#tensors)
+    for (const [tensor, entry] of this.#cache.entries())
       for (let head = 0; head < entry.heads; head++) {
-        const start = row * rowLength + head * this.#capacity * entry.headSize;
-        const part = data.subarray(start, start + tokens * entry.headSize);
-        yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+        const start = this.#layout.placeOf(tensor, row, head);
+        yield this.#bytes.subarray(start, start + tokens * headTokenBytes(entry));
       }
   }
-}
-
-/** What one row costs once its whole context has been used. */
-export function rowBytes(cache: readonly CacheEntry[], capacity: number): number {
-  const bytes = ({ type, heads, headSize }: CacheEntry) =>
-    heads * capacity * headSize * arrays[type].BYTES_PER_ELEMENT;
-  return cache.reduce((sum, entry) => sum + bytes(entry), 0);
-}
-
-function align(bytes: number): number {
-  return Math.ceil(bytes / alignmentBytes) * alignmentBytes;
 }

@@ -34,8 +34,8 @@ interface Batch {
 const stepsKept = 8;
 
 /**
- * The KV cache has its full capacity from the beginning; each run reads what is there and writes the new
- * tokens behind it. Everything but the number of tokens is bound once.
+ * Each run reads what is in the KV cache and writes the new tokens behind it. Everything but the number of tokens is
+ * bound once, and the cache again each time that it has moved.
  *
  * A run of several rows takes all that lie between the first and the last of them: a row that is not asked
  * for gets a token behind its last one, where nothing is read before it is overwritten.
@@ -74,11 +74,12 @@ export class NativeRows implements DecoderRows, RowRunner {
 
   async chunk(index: number, ids: readonly number[], signal: AbortSignal, each = false): Promise<void> {
     const row = this.rows[index]!;
+    const total = row.length + ids.length;
+    this.#memory.reach(index, total);
     const wanted = each ? row.each!.of(ids.length) : null;
     const step = this.#stepOf(ids.length);
     const tokens = step.ids.data as BigInt64Array;
     for (const [i, id] of ids.entries()) tokens[i] = BigInt(id);
-    const total = row.length + ids.length;
     this.#seqlens.data[0] = total - 1;
     this.#total.data[0] = total;
     this.#kept.data[0] = BigInt(wanted === null ? 1 : ids.length);
@@ -101,6 +102,7 @@ export class NativeRows implements DecoderRows, RowRunner {
       for (const { row, id } of tokens) await this.chunk(row, [id], signal);
       return;
     }
+    for (const { index, length } of rows) this.#memory.reach(index, length + 1);
     const batch = this.#batchOf(first, rows.length);
     for (const [i, row] of rows.entries()) {
       batch.ids.data[i] = BigInt(tokens.find((token) => token.row === row.index)?.id ?? 0);
@@ -132,20 +134,21 @@ export class NativeRows implements DecoderRows, RowRunner {
 
   /** Everything bound but the tokens and, for a single row, the logits. */
   #plan(first: number, count: number, seqlens: NativeValue): Plan {
-    const entries = this.#memory.bind(first, count);
-    const { keepsLogits } = this.#graph;
+    const { keepsLogits, cache } = this.#graph;
     const lengths = ['seqlens_k', 'total_sequence_length', ...(keepsLogits ? ['num_logits_to_keep'] : [])];
     const plan = this.#session.plan(
-      ['input_ids', ...lengths, ...entries.map(({ input }) => input)],
-      ['logits', ...entries.map(({ output }) => output)],
+      ['input_ids', ...lengths, ...cache.map(({ input }) => input)],
+      ['logits', ...cache.map(({ output }) => output)],
     );
     if (keepsLogits) plan.bindInput('num_logits_to_keep', this.#kept);
     plan.bindInput('seqlens_k', seqlens);
     plan.bindInput('total_sequence_length', this.#total);
-    for (const { input, output, value } of entries) {
-      plan.bindInput(input, value);
-      plan.bindOutput(output, value);
-    }
+    this.#memory.bind(first, count, (entries) => {
+      for (const { input, output, value } of entries) {
+        plan.bindInput(input, value);
+        plan.bindOutput(output, value);
+      }
+    });
     return plan;
   }
 
@@ -289,6 +292,7 @@ class Row implements Sequence, Snapshots {
     this.#schedule.unexpect(this.index);
     // What is beyond the length is overwritten before the graph reads it.
     this.#length = length;
+    this.#memory.rewind(this.index, length);
   }
 
   reset(): void {
@@ -307,6 +311,7 @@ class Row implements Sequence, Snapshots {
   /** Not while a run of its neighbours takes this row with it, which writes behind its last token. */
   restore(tokens: number, snapshot: Uint8Array): Promise<void> {
     return this.#schedule.between(() => {
+      this.#memory.reach(this.index, tokens);
       this.#memory.copyIn(this.index, tokens, snapshot);
       this.#length = tokens;
     });

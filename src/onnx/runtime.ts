@@ -2,7 +2,7 @@
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type AttentionPath, takeAttentionPath } from './attention-path.ts';
-import { rowBytes } from './cache-memory.ts';
+import { rowBytes } from './cache-layout.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
 import { chooseRows, type RowChoice, type RowsChosenBy, rowsThatFit } from './choose-rows.ts';
 import { type Decoder, firstRow } from './decoder.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { openLibrary, useHugePages } from '../../src/onnx/ffi/index.ts';
+import { openLibrary, useHugePages, useHugePagesIn } from '../../src/onnx/ffi/index.ts';
 
 const library = openLibrary();
 const bytes = 32 * 1024 * 1024;
@@ -15,6 +15,23 @@ test('memory in use is moved as it is, and what nobody has touched stays out of 
   assert.ok(used.equals(Buffer.alloc(bytes, 'weights')), 'its bytes are the same');
   assert.ok(untouched.every((byte) => byte === 0));
   if (knowsCollapse()) assert.ok(hugeBytes() > bytes / 2, 'most of it is in huge pages');
+});
+
+test('a piece of memory is moved where enough of it is in use, and nothing beside it', async () => {
+  const page = 4096;
+  const memory = new Uint8Array(bytes);
+  const beside = Buffer.alloc(bytes, 'weights');
+  const before = hugeBytes();
+  for (let at = 0; at < bytes; at += page) if (at % (5 * page) !== 0) memory[at] = 1;
+  await useHugePagesIn(library, memory, 0.9);
+  assert.ok(hugeBytes() - before < bytes / 8, 'four fifths of its pages are too few');
+  await useHugePagesIn(library, memory, 0.75);
+  if (knowsCollapse()) {
+    const moved = hugeBytes() - before;
+    assert.ok(moved > bytes / 2 && moved <= bytes, `${moved} bytes are in huge pages`);
+  }
+  assert.ok(memory.every((byte, at) => byte === Number(at % page === 0 && at % (5 * page) !== 0)));
+  assert.ok(beside.equals(Buffer.alloc(bytes, 'weights')));
 });
 
 function anonymousBytes(): number {

@@ -7,7 +7,7 @@ const collapse = 25;
 /** What the kernel says of a page: 8 bytes, of which the highest bit is set where it is in memory. */
 const entryBytes = 8;
 const presentBit = 0x80;
-/** Of a huge page's pages so many must be there already: a twentieth of it is what may be added. */
+/** Of a huge page's pages so many must be there already, where nothing else is said: a twentieth is what may be added. */
 const presentMin = 0.95;
 /** Of memory that lies together so much is moved in one call: a process that ends waits for no more than that. */
 const rangeBytesMax = 67_108_864;
@@ -24,10 +24,26 @@ const rangeBytesMax = 67_108_864;
  */
 export async function useHugePages(library: Library): Promise<void> {
   const sizes = sizesOf(library);
+  if (sizes !== null) await move(library, sizes, windowsInUse(sizes, anonymousMappings(), presentMin));
+}
+
+/**
+ * The same for a piece of memory.
+ *
+ * @param memory plain memory, which may be read and written meanwhile
+ * @param share of a huge page's pages: so many must be there already, and the rest is added
+ */
+export async function useHugePagesIn(library: Library, memory: Uint8Array, share: number): Promise<void> {
+  const sizes = sizesOf(library);
   if (sizes === null) return;
+  const start = Number(library.koffi.address(memory));
+  await move(library, sizes, windowsInUse(sizes, [{ start, end: start + memory.length }], share));
+}
+
+async function move(library: Library, sizes: Sizes, windows: Iterable<number>): Promise<void> {
   const madvise = library.koffi.load(null).func('int madvise(uintptr_t, size_t, int)');
   // A refusal changes nothing: the memory stays in small pages, or is not this process's any more.
-  for (const { start, bytes } of [...joined(windowsInUse(sizes), sizes.huge)])
+  for (const { start, bytes } of [...joined(windows, sizes.huge)])
     await new Promise<void>((resolve) => madvise.async(start, bytes, collapse, () => resolve()));
 }
 
@@ -47,19 +63,26 @@ function sizesOf({ koffi }: Library): Sizes | null {
   }
 }
 
-/** Where a huge page could begin and nearly all of its pages are in memory, in anonymous mappings. */
-function* windowsInUse({ page, huge }: Sizes): Iterable<number> {
+interface Mapping {
+  start: number;
+  end: number;
+}
+
+function* anonymousMappings(): Iterable<Mapping> {
+  for (const [, start, end] of readFileSync('/proc/self/maps', 'utf8').matchAll(anonymousPattern))
+    yield { start: Number.parseInt(start!, 16), end: Number.parseInt(end!, 16) };
+}
+
+/** Where a huge page could begin and such a share of its pages is in memory. */
+function* windowsInUse({ page, huge }: Sizes, mappings: Iterable<Mapping>, share: number): Iterable<number> {
   const file = openSync(pagemap, 'r');
   try {
     const entries = new Uint8Array((huge / page) * entryBytes);
-    for (const [, from, to] of readFileSync('/proc/self/maps', 'utf8').matchAll(anonymousPattern)) {
-      const end = Number.parseInt(to!, 16);
-      const first = Math.ceil(Number.parseInt(from!, 16) / huge) * huge;
-      for (let start = first; start + huge <= end; start += huge) {
+    for (const { start: from, end } of mappings)
+      for (let start = Math.ceil(from / huge) * huge; start + huge <= end; start += huge) {
         readSync(file, entries, 0, entries.length, (start / page) * entryBytes);
-        if (presentPages(entries) * page >= huge * presentMin) yield start;
+        if (presentPages(entries) * page >= huge * share) yield start;
       }
-    }
   } finally {
     closeSync(file);
   }

@@ -2,7 +2,7 @@
 
 export { type BackendOptions, type OnnxRuntimeCommon, registerNativeBackend } from './backend.ts';
 export { NativeUnavailableError, OrtError, type OrtErrorCode } from './errors.ts';
-export { useHugePages } from './huge-pages.ts';
+export { useHugePages, useHugePagesIn } from './huge-pages.ts';
 export { type Library, type LibraryOptions, openLibrary } from './library.ts';
 export type { RunOptions, SessionOptions } from './options.ts';
 export type { Plan } from './plan.ts';
