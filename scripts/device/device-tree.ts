@@ -27,7 +27,10 @@ export function deviceTree(machine: BoardMachine, { deviceTrees }: Kernel, dir: 
   return changed;
 }
 
-/** What a Raspberry Pi 4 has and QEMU's has not: Debian's kernel panics, or waits for ever, where it looks for it. */
+/**
+ * What a Raspberry Pi 4 has and QEMU's has not: at this interrupt controller and this I²C Debian's kernel panics, and
+ * what belongs to a display is of no use here.
+ */
 const absentFromPi4 =
   /^(interrupt-controller@7ef00100|i2c@7ef0[49]500|clock@7ef00000|(hdmi|avs-monitor|vec|hvs|txp|pixelvalve)@.*)$/;
 

@@ -127,6 +127,13 @@ describe('a board of 512 MB that was flashed some time ago', { concurrency: fals
     assert.ok(Math.abs(max / (total_kib * 1024) - 0.75) < 0.02, `${max} of ${total_kib} KiB`);
   });
 
+  test('from its sandbox the daemon sees what the kernel has killed of its own group', async () => {
+    const { daemon } = await processes();
+    const read = (path: string) => guest.sh(`nsenter -t ${daemon} -m cat ${path}`);
+    assert.equal(await read(`/proc/${daemon}/cgroup`), '0::/system.slice/slmd.service');
+    assert.match(await read(`${cgroup}/memory.events`), /^oom_kill \d+$/m);
+  });
+
   test('an engine that finds no memory ends alone: its prompt ends with out_of_memory, and the daemon serves on', async () => {
     const { daemon, engine } = await processes();
     const before = await guest.shown('slmd', 'MainPID', 'NRestarts', 'MemoryMax');
