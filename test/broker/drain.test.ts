@@ -70,7 +70,8 @@ onEachBroker('a device that stops', (kind) => {
       passed.push(passing);
       return undefined;
     });
-    const device = { url: proxy.url, journal_dir, settings: { mqtt: { protocol: kind.protocol } } };
+    const settings = { mqtt: { protocol: kind.protocol }, limits: { drain_ms: 60_000 } };
+    const device = { url: proxy.url, journal_dir, settings };
     const older = stage.daemon(device);
     const requester = await stage.requester({ url: broker.url, version: kind.version });
     await requester.ready();
