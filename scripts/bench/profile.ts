@@ -1,12 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { takeAttentionPath } from '../../src/onnx/attention-path.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { NativeSession, openLibrary, useHugePages } from '../../src/onnx/ffi/index.ts';
 import { NativeRows } from '../../src/onnx/native-rows.ts';
 import { sessionOptions } from '../../src/onnx/session-options.ts';
 import { contextLength, promptOf } from './measures.ts';
-import { median } from './statistics.ts';
 import { rounded, table } from './table.ts';
 
 /** Where the time of a run goes, by ONNX Runtime's own stamps. */
@@ -18,23 +18,21 @@ export interface Profile {
 
 export interface Phase {
   name: string;
-  /** Milliseconds of a run, by what it is spent on; of each node the median of several runs. */
+  /** Milliseconds of a run, by what it is spent on; of each node the least of several runs, whatever else the machine does. */
   ms: Map<string, number>;
 }
 
-const rows = 4;
 const chunk = 128;
 const timesEach = 9;
 
-/** What is run, after a prompt of so many tokens in every row. */
-const phases: readonly { name: string; context: number; run(rows: readonly Sequence[]): Promise<unknown> }[] =
-  [
-    { name: '128 tokens', context: 0, run: ([row]) => row!.forward(promptOf(1)(chunk)) },
-    { name: '128 more of 512', context: 384, run: ([row]) => row!.forward(promptOf(1)(chunk)) },
-    { name: 'a token at 128', context: 128, run: ([row]) => row!.forward([1]) },
-    { name: 'four rows at 128', context: 128, run: (all) => Promise.all(all.map((row) => row.forward([1]))) },
-    { name: 'a token at 2,048', context: 2048, run: ([row]) => row!.forward([1]) },
-  ];
+/** Runs of so many rows by so many tokens, each row with a prompt of so many before. */
+const runs: readonly { name: string; context: number; rows: number; tokens: number }[] = [
+  { name: '128 tokens', context: 0, rows: 1, tokens: chunk },
+  { name: '128 more of 512', context: 384, rows: 1, tokens: chunk },
+  { name: 'a token at 128', context: 128, rows: 1, tokens: 1 },
+  { name: 'four rows at 128', context: 128, rows: 4, tokens: 1 },
+  { name: 'a token at 2,048', context: 2048, rows: 1, tokens: 1 },
+];
 
 export async function measureProfile(
   shape: string,
@@ -43,40 +41,44 @@ export async function measureProfile(
   threads: number,
 ): Promise<Profile> {
   const dir = mkdtempSync(join(tmpdir(), 'slmd-profile-'));
-  const session = await NativeSession.create(openLibrary(), join(model, 'model.onnx'), {
+  const graph = join(model, 'model.onnx');
+  takeAttentionPath(graph, { contextLength });
+  const session = await NativeSession.create(openLibrary(), graph, {
     ...sessionOptions({ threads, spinUs: 0 }),
     enableProfiling: true,
     profileFilePrefix: join(dir, 'profile'),
   });
   await useHugePages(session.library);
-  const decoder = new NativeRows(session, contextLength, rows);
+  const decoder = new NativeRows(session, contextLength, Math.max(...runs.map(({ rows }) => rows)));
   try {
-    // One number for each run that the profile will have: that of its phase, or none.
-    const phaseOfRun: (number | null)[] = [];
-    for (const [number, { context, run }] of phases.entries()) {
-      for (const row of decoder.rows) row.reset();
-      for (const row of context === 2048 ? decoder.rows.slice(0, 1) : decoder.rows)
-        for (let start = 0; start < context; start += chunk) {
-          await row.forward(promptOf(1)(chunk));
-          phaseOfRun.push(null);
-        }
-      for (let time = 0; time <= timesEach; time++) {
-        const lengths = decoder.rows.map(({ length }) => length);
-        await run(decoder.rows);
-        for (const [i, row] of decoder.rows.entries()) row.rewind(lengths[i]!);
-        phaseOfRun.push(time === 0 ? null : number);
-      }
-    }
+    const phaseOfRun = await runAll(decoder.rows);
     const events = JSON.parse(readFileSync(session.endProfiling(), 'utf8')) as ProfileEvent[];
-    return {
-      shape,
-      layout,
-      phases: phases.map(({ name }, number) => ({ name, ms: timesOf(events, phaseOfRun, number) })),
-    };
+    const phases = runs.map(({ name }, phase) => ({ name, ms: timesOf(events, phaseOfRun, phase) }));
+    return { shape, layout, phases };
   } finally {
     await decoder.dispose();
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** One number for each run that the profile will have: that of its phase, or null where it only prepares one. */
+async function runAll(rows: readonly Sequence[]): Promise<(number | null)[]> {
+  const phaseOfRun: (number | null)[] = [];
+  for (const [phase, { context, rows: count, tokens }] of runs.entries()) {
+    const used = rows.slice(0, count);
+    for (const row of rows) row.reset();
+    for (const row of used)
+      for (let start = 0; start < context; start += chunk) {
+        await row.forward(promptOf(1)(chunk));
+        phaseOfRun.push(null);
+      }
+    for (let time = 0; time <= timesEach; time++) {
+      await Promise.all(used.map((row) => row.forward(promptOf(1)(tokens))));
+      for (const row of used) row.rewind(context);
+      phaseOfRun.push(time === 0 ? null : phase);
+    }
+  }
+  return phaseOfRun;
 }
 
 /** An event of ONNX Runtime's profile; times are microseconds. */
@@ -93,23 +95,24 @@ function timesOf(
   phaseOfRun: readonly (number | null)[],
   phase: number,
 ): Map<string, number> {
-  const runs = events.filter(({ name }) => name === 'model_run').sort((a, b) => a.ts - b.ts);
-  if (runs.length !== phaseOfRun.length)
-    throw new Error(`the profile has ${runs.length} runs, not ${phaseOfRun.length}`);
-  const chosen = runs.filter((_, i) => phaseOfRun[i] === phase);
-  /** Of each node, how long it took in each of the runs. */
-  const nodes = new Map<string, { what: string; us: number[] }>();
-  for (const { cat, name, ts, dur, args } of events) {
-    if (cat !== 'Node' || !name.endsWith('_kernel_time')) continue;
-    if (!chosen.some((run) => ts >= run.ts && ts < run.ts + run.dur)) continue;
-    const node = nodes.get(name) ?? { what: kindOf(name, args?.op_name ?? ''), us: [] };
-    node.us.push(dur);
-    nodes.set(name, node);
+  const all = events.filter(({ name }) => name === 'model_run').sort((a, b) => a.ts - b.ts);
+  if (all.length !== phaseOfRun.length)
+    throw new Error(`the profile has ${all.length} runs, not ${phaseOfRun.length}`);
+  /** Of each node, the least that it took. */
+  const nodes = new Map<string, { what: string; us: number }>();
+  let gap = Number.POSITIVE_INFINITY;
+  for (const run of all.filter((_, i) => phaseOfRun[i] === phase)) {
+    let kernels = 0;
+    for (const { cat, name, ts, dur, args } of events) {
+      if (cat !== 'Node' || !name.endsWith('_kernel_time') || ts < run.ts || ts >= run.ts + run.dur) continue;
+      kernels += dur;
+      const us = Math.min(dur, nodes.get(name)?.us ?? dur);
+      nodes.set(name, { what: kindOf(name, args?.op_name ?? ''), us });
+    }
+    gap = Math.min(gap, run.dur - kernels);
   }
-  const ms = new Map<string, number>();
-  for (const { what, us } of nodes.values()) ms.set(what, (ms.get(what) ?? 0) + median(us) / 1000);
-  const kernels = [...ms.values()].reduce((sum, one) => sum + one, 0);
-  ms.set(between, Math.max(0, median(chosen.map(({ dur }) => dur)) / 1000 - kernels));
+  const ms = new Map([[between, gap / 1000]]);
+  for (const { what, us } of nodes.values()) ms.set(what, (ms.get(what) ?? 0) + us / 1000);
   return ms;
 }
 
