@@ -26,6 +26,7 @@ const targets: readonly Target[] = [
   { column: 'onnxruntime-node', measures: ['decode_2048'], atLeast: { [smollm2]: 2, [qwen]: 2 } },
 ];
 
+const layoutGainMin = 1.25;
 const cachedShareMax = 0.08;
 const cancelMsMax = 100;
 
@@ -39,10 +40,19 @@ export function targetTable(comparisons: readonly Comparison[]): string {
         return line(comparison, `${measure} against ${column}`, `≥ ${least}×`, ratio, '×', ratio >= least);
       }),
     ),
+    layoutLine(comparison),
     cachedLine(comparison),
     cancelLine(comparison),
   ]);
   return table(rows.filter((row) => row !== null));
+}
+
+/** What slmd's own coarser weights win over those that its peers have, too. */
+function layoutLine(comparison: Comparison): string[] | null {
+  const gain = ratioOf(comparison, 'slmd', 'decode_128', 'slmd block 128');
+  if (gain === undefined) return null;
+  const what = 'decode_128, blocks of 128 against 32';
+  return line(comparison, what, `≥ ${layoutGainMin}×`, gain, '×', gain >= layoutGainMin);
 }
 
 function cachedLine(comparison: Comparison): string[] | null {

@@ -13,6 +13,7 @@ import { writeRandomCheckpoint } from '../../scripts/bench/random-checkpoint.ts'
 import { comparisonTable, medianOf, ratioOf, settingsLines } from '../../scripts/bench/report.ts';
 import { selfTable } from '../../scripts/bench/self.ts';
 import { median } from '../../scripts/bench/statistics.ts';
+import { targetTable } from '../../scripts/bench/targets.ts';
 import { Checkpoint } from '../../src/builder/checkpoint.ts';
 
 const work = mkdtempSync(join(tmpdir(), 'slmd-bench-test-'));
@@ -123,6 +124,7 @@ test('slmd with coarser weights has a table of its own, and is no peer in the ot
       .find((line) => line.startsWith('decode, context 128'))!;
   assert.match(decode('slmd'), /tokens\/s +20\.0 +5\.00 +4\.00×/);
   assert.match(decode('slmd block 128'), /tokens\/s +25\.0 +5\.00 +5\.00×/);
+  assert.match(targetTable([both]), /blocks of 128 against 32 +≥ 1\.25× +1\.25× +met/);
 });
 
 test('a peer that could not be measured has no number, no ratio, and its reason', () => {
