@@ -11,6 +11,7 @@ import type { Requester } from '../../src/mqtt/requester.ts';
 import { buildAll } from '../build.ts';
 import { promptOf } from './measures.ts';
 import { PeerProcess } from './peers/peer-process.ts';
+import { memoryOf, type ProcessMemory, sumOf } from './process-memory.ts';
 import { modelSize } from './self.ts';
 import { median } from './statistics.ts';
 import { rounded, table } from './table.ts';
@@ -21,10 +22,9 @@ export interface DeviceResult {
   /** Mean time from token to token of each answer: streamed over MQTT, and of the decoder in a process of its own. */
   device_tpot_ms: number[];
   bare_tpot_ms: number[];
-  /** The engine's process when it had answered. */
-  engine_rss_bytes: number;
-  /** Without pages of files, which the kernel may take back: Node's and the libraries' code, the embedding. */
-  engine_anonymous_bytes: number;
+  /** The two processes when they had answered. */
+  engine: ProcessMemory;
+  daemon: ProcessMemory;
   packed_bytes: number;
   kv_bytes: number;
 }
@@ -60,8 +60,8 @@ export async function measureDevice(
     shape,
     device_tpot_ms: [],
     bare_tpot_ms: [],
-    engine_rss_bytes: 0,
-    engine_anonymous_bytes: 0,
+    engine: sumOf(''),
+    daemon: sumOf(''),
     packed_bytes: weightBytes(size),
     kv_bytes: kvBytes(size, promptTokens + answerTokens),
   };
@@ -75,10 +75,9 @@ export async function measureDevice(
       result.device_tpot_ms.push(tpot);
       result.bare_tpot_ms.push(intervals_ms.reduce((sum, ms) => sum + ms, 0) / intervals_ms.length);
     }
-    for (const pid of childrenOf(daemon)) {
-      result.engine_rss_bytes = Math.max(result.engine_rss_bytes, memoryOf(pid, 'VmRSS'));
-      result.engine_anonymous_bytes = Math.max(result.engine_anonymous_bytes, memoryOf(pid, 'RssAnon'));
-    }
+    result.daemon = memoryOf(daemon.pid!);
+    const [engine] = childrenOf(daemon);
+    if (engine !== undefined) result.engine = memoryOf(engine);
     return result;
   } finally {
     await requester.close();
@@ -112,6 +111,8 @@ function startDaemon(broker: EmbeddedBroker, state: string, model: string, threa
     CACHE_DIRECTORY: state,
     SLMD_MODEL_DIR: model,
     SLMD_ENGINE_THREADS: String(threads),
+    // As the bare decoder, and each row would keep the KV cache of its last prompt.
+    SLMD_ENGINE_ROWS: '1',
   };
   const entry = join(import.meta.dirname, '..', '..', 'dist', 'slmd.js');
   return spawn(process.execPath, [entry, 'run'], {
@@ -132,11 +133,6 @@ function childrenOf({ pid }: ChildProcess): number[] {
   );
 }
 
-function memoryOf(pid: number, field: 'VmRSS' | 'RssAnon'): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
-}
-
 /** What slmd sets out to stay below. */
 const overheadMax = 0.05;
 const beyondModelBytesMax = 80e6;
@@ -144,9 +140,10 @@ const beyondModelBytesMax = 80e6;
 export function deviceTable(results: readonly DeviceResult[]): string {
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
   const rows = results.flatMap((result) => {
-    const { shape, engine_rss_bytes: rss, engine_anonymous_bytes: anonymous } = result;
+    const { shape, engine, daemon } = result;
     const [whole, bare] = [median(result.device_tpot_ms), median(result.bare_tpot_ms)];
     const model = result.packed_bytes + result.kv_bytes;
+    const { node, onnxruntime, ...files } = engine.file_bytes;
     const percent = (part: number) => `${(100 * part).toFixed(1)} %`;
     const beyond = `≤ ${megabytes(beyondModelBytesMax)}`;
     return [
@@ -157,9 +154,20 @@ export function deviceTable(results: readonly DeviceResult[]): string {
         `+ ${percent(whole / bare - 1)}`,
         `≤ ${percent(overheadMax)}`,
       ],
-      [`${shape}: packed weights and KV cache`, megabytes(model), '', ''],
-      [`${shape}: the engine's memory`, megabytes(rss), `+ ${megabytes(rss - model)}`, beyond],
-      [`${shape}: without pages of files`, megabytes(anonymous), `+ ${megabytes(anonymous - model)}`, ''],
+      [
+        `${shape}: the engine's memory`,
+        megabytes(engine.resident_bytes),
+        `+ ${megabytes(engine.resident_bytes - model)}`,
+        beyond,
+      ],
+      ['  packed weights', megabytes(result.packed_bytes), '', ''],
+      ['  KV cache', megabytes(result.kv_bytes), '', ''],
+      ["  the rest of the engine's own", megabytes(engine.own_bytes - model), '', ''],
+      ["  Node's code", megabytes(node), '', ''],
+      ["  ONNX Runtime's code", megabytes(onnxruntime), '', ''],
+      ['  the embedding, other libraries', megabytes(files.model + files.other), '', ''],
+      [`${shape}: the daemon's memory`, megabytes(daemon.resident_bytes), '', ''],
+      ["  the daemon's own", megabytes(daemon.own_bytes), '', ''],
     ];
   });
   return table([['a whole device', '', 'more', 'target'], ...rows]);
