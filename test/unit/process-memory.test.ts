@@ -3,7 +3,11 @@ import { test } from 'node:test';
 import { memoryOf, sumOf } from '../../scripts/bench/process-memory.ts';
 import { rssBytesOf } from '../support/processes.ts';
 
-const mapping = (path: string, rss: number, anonymous: number) => `7f00-7f10 r-xp 00000000 08:01 42     ${path}
+const mapping = (
+  path: string,
+  rss: number,
+  anonymous: number,
+) => `7f00-7f10 r-xp 00000000 08:01 42     ${path}
 Size:                400 kB
 Rss:                 ${rss} kB
 Anonymous:           ${anonymous} kB
