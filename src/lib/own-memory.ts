@@ -13,6 +13,7 @@ import type * as Koffi from 'koffi';
  * second, so it is for a moment in which nobody waits.
  */
 export function giveBackStart(): void {
+  // The last resort also returns the pages that V8 keeps for its next need: 37 MB after a vocabulary of 151k.
   globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   giveBackFreed();
   dropProgramPages();

@@ -1,4 +1,5 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
+import { MergeRanks } from './merge-ranks.ts';
 import { tokenBytes } from './token-bytes.ts';
 import { type AddedToken, assertTokenizerFile } from './tokenizer-file.ts';
 
@@ -43,7 +44,7 @@ export class Tokenizer {
     this.bosToken = tokenText(config.bos_token);
     this.eosToken = tokenText(config.eos_token);
     this.specialTokens = specials.map((token) => token.content);
-    this.#hub = new HubTokenizer({ added_tokens: [], ...tokenizer }, config);
+    this.#hub = openHub({ added_tokens: [], ...tokenizer }, config);
     keepByteOrderMarks(this.#hub.decoder);
     this.#plainFirst = withoutSpecials(tokenizer, config, this.#hub);
     this.#plainLater = withoutSpecials(prependOnlyFirst(tokenizer), config, this.#hub);
@@ -130,6 +131,28 @@ function tokenText(token: unknown): string | undefined {
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
 }
+
+/** The library's tokenizer, without what it would keep of the file. */
+function openHub(tokenizer: Record<string, unknown>, config: Record<string, unknown>): HubTokenizer {
+  const { vocab, merges, ...model } = tokenizer.model as BpeFile;
+  if (merges === undefined) return new HubTokenizer(tokenizer, config);
+  const hub = new HubTokenizer({ ...tokenizer, model: { ...model, vocab, merges: [] } }, config);
+  const bpe = hub.model as BpeModel;
+  const ids = bpe.tokens_to_ids;
+  // Tokens that share an id, as one may that was added in place of another, cannot be told apart by it.
+  if (new Set(ids.values()).size < ids.size) return new HubTokenizer(tokenizer, config);
+  bpe.bpe_ranks = new MergeRanks(merges, ids);
+  bpe.config = model;
+  hub.tokenizer = {};
+  return hub;
+}
+
+type BpeFile = { vocab: unknown; merges?: (string | string[])[] };
+type BpeModel = {
+  tokens_to_ids: ReadonlyMap<string, number>;
+  bpe_ranks: Pick<Map<string, number>, 'get'>;
+  config: object;
+};
 
 /**
  * The library's decoder of `<0x..>` ids swallows U+FEFF where a run of bytes begins with it, as a decoder
