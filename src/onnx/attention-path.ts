@@ -22,8 +22,7 @@ export interface AttentionOptions {
 
 /**
  * Scores at once are faster where the kernels' vectors are wider than those of the loops, and where a query meets
- * the keys as they lie: with a scale of its own the operator copies all keys for each head, and int8 is then
- * made float32 again for each token of a run.
+ * the keys as they lie: of float32, with a scale of its own the operator copies all keys for each head.
  *
  * @param cpuRoot see `hasWideVectors`
  */
@@ -33,11 +32,11 @@ export function attentionPath(
   cpuRoot?: string,
 ): AttentionPath {
   const attention = graph.nodes.filter(({ operator }) => operator === 'GroupQueryAttention');
-  const asTheyLie = attention.every(
-    ({ inputs: [, , , past], attributes }) =>
-      attributes.get('scale') === 1 &&
-      graph.inputs.some(({ name, type }) => name === past && type === 'float32'),
-  );
+  const types = new Map(graph.inputs.map(({ name, type }) => [name, type]));
+  const asTheyLie = attention.every(({ inputs: [, , , past = ''], attributes }) => {
+    const type = types.get(past);
+    return type === 'int8' || (type === 'float32' && attributes.get('scale') === 1);
+  });
   const fits = contextLength * runTokens <= scoresMax;
   return attention.length > 0 && asTheyLie && fits && hasWideVectors(cpuRoot) ? 'scores' : 'tiles';
 }

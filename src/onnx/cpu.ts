@@ -16,8 +16,8 @@ export function hasByteProducts(root = '/'): boolean {
   return coresOf(root)?.every((names) => byteProducts.some((name) => names.includes(name))) ?? true;
 }
 
-/** x64's vectors of 256 bits; what ONNX Runtime is built for has 128. */
-const wideVectors = 'avx';
+/** x64's vectors of 256 bits, with all that its kernels do with them; what ONNX Runtime is built for has 128. */
+const wideVectors = 'avx2';
 
 /** Whether this is an x64 with vectors that only some kernels of ONNX Runtime use; false where it cannot be read. */
 export function hasWideVectors(root = '/'): boolean {
