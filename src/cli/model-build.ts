@@ -24,9 +24,9 @@ Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (den
   --scales <how>         search (default) for the smallest error, or nearest, which is quicker
   --calibrate <texts>    lets the checkpoint read texts first, so that errors of rounding make each other good:
                          default, or a file of texts with an empty line between them
-  --kv-cache <type>      float32 (default), or int8: a quarter of the memory, a little less exact, faster answers and
-                         slower reading where the context is long; the checkpoint reads texts first (those
-                         of --calibrate, or default ones) to find the scales
+  --kv-cache <type>      float32 (default), or int8: a quarter of the memory, a little less exact, and slower
+                         reading of long prompts; the checkpoint reads texts first (those of --calibrate, or
+                         default ones) to find the scales
   --head-bits <n>        4 or 8, where the head should differ from the layers
   --accuracy-level <n>   4 (default) computes with int8 activations, 0 in float32
   --context-length <n>   tokens of prompt plus completion (default: what the model was trained for)

@@ -1,9 +1,16 @@
-import type { CacheEntry, CacheType } from './graph-interface.ts';
+/** One cached tensor, [rows, heads, tokens, head size], as it goes into a graph and as it comes out. */
+export interface CachedTensor {
+  input: string;
+  output: string;
+  type: keyof typeof elementBytes;
+  heads: number;
+  headSize: number;
+}
 
 /** The widest vector load of the CPUs that run this, and a cache line: tensors begin at one. */
 export const alignmentBytes = 64;
 
-const elementBytes: Record<CacheType, number> = { float32: 4, int8: 1 };
+const elementBytes = { float32: 4, float16: 2, int8: 1, uint8: 1 };
 
 /** Where in one piece of memory heads and their tokens are, with room for so many rows of so many tokens. */
 export class CacheLayout {
@@ -12,7 +19,7 @@ export class CacheLayout {
   readonly bytes: number;
   readonly #tensors: readonly { offset: number; headBytes: number; rowBytes: number }[];
 
-  constructor(cache: readonly CacheEntry[], rows: number, capacity: number) {
+  constructor(cache: readonly CachedTensor[], rows: number, capacity: number) {
     this.rows = rows;
     this.capacity = capacity;
     let offset = 0;
@@ -33,12 +40,12 @@ export class CacheLayout {
 }
 
 /** Of one token in one head. */
-export function headTokenBytes({ type, headSize }: CacheEntry): number {
+export function headTokenBytes({ type, headSize }: CachedTensor): number {
   return headSize * elementBytes[type];
 }
 
 /** What one row costs once its whole context has been used. */
-export function rowBytes(cache: readonly CacheEntry[], capacity: number): number {
+export function rowBytes(cache: readonly CachedTensor[], capacity: number): number {
   return cache.reduce((sum, entry) => sum + entry.heads * capacity * headTokenBytes(entry), 0);
 }
 

@@ -1,9 +1,8 @@
-import { alignmentBytes, CacheLayout, headTokenBytes, rowBytes } from './cache-layout.ts';
+import { alignmentBytes, type CachedTensor, CacheLayout, headTokenBytes, rowBytes } from './cache-layout.ts';
 import { type Library, NativeValue, useHugePagesIn } from './ffi/index.ts';
-import type { CacheEntry, CacheType } from './graph-interface.ts';
 
 /** A cached tensor bound to its place in the memory. */
-export interface BoundEntry extends CacheEntry {
+export interface BoundEntry extends CachedTensor {
   value: NativeValue;
 }
 
@@ -13,8 +12,6 @@ interface Binding {
   count: number;
   use(bound: readonly BoundEntry[]): void;
 }
-
-const arrays = { float32: Float32Array, int8: Int8Array } satisfies Record<CacheType, unknown>;
 
 /** Tokens that there is room for at first: a command and its answer have no more. */
 const capacityMin = 256;
@@ -44,7 +41,7 @@ const lookShare = 0.125;
  */
 export class CacheMemory {
   readonly #library: Library;
-  readonly #cache: readonly CacheEntry[];
+  readonly #cache: readonly CachedTensor[];
   readonly #most: CacheLayout;
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #bindings: Binding[] = [];
@@ -56,7 +53,7 @@ export class CacheMemory {
   #looked = 0;
   #moving = false;
 
-  constructor(library: Library, cache: readonly CacheEntry[], rows: number, contextLength: number) {
+  constructor(library: Library, cache: readonly CachedTensor[], rows: number, contextLength: number) {
     this.#library = library;
     this.#cache = cache;
     this.#most = new CacheLayout(cache, rows, contextLength);
@@ -126,12 +123,10 @@ export class CacheMemory {
     if (first + count > rows) return;
     const bound = this.#cache.map((entry, tensor) => {
       const { heads, headSize, type } = entry;
-      const start = this.#bytes.byteOffset + this.#layout.placeOf(tensor, first, 0);
-      const data = new arrays[type](this.#bytes.buffer, start, count * heads * capacity * headSize);
-      return {
-        ...entry,
-        value: new NativeValue(this.#library, type, data, [count, heads, capacity, headSize]),
-      };
+      const start = this.#layout.placeOf(tensor, first, 0);
+      const data = this.#bytes.subarray(start, start + count * rowBytes([entry], capacity));
+      const value = new NativeValue(this.#library, type, data, [count, heads, capacity, headSize]);
+      return { ...entry, value };
     });
     this.#bound.push(...bound);
     use(bound);

@@ -2,6 +2,7 @@
 
 import { dirname } from 'node:path';
 import { dropFilePages, giveBackFreed } from '../lib/own-memory.ts';
+import { CacheMemory } from './cache-memory.ts';
 import {
   type Library,
   NativeSession,
@@ -75,35 +76,36 @@ class NativeRun {
   }
 }
 
-const elementBytes = { float32: 4, float16: 2, int8: 1, uint8: 1 } as const;
-
-/** Past and present are the same memory, with room for the whole context; the kernel gives pages when they are written. */
+/** Past and present are the same memory, as with slmd's own graphs. */
 class SharedCache implements ForeignSession {
   readonly #run: NativeRun;
-  readonly #values: readonly NativeValue[];
+  readonly #memory: CacheMemory;
 
   constructor(run: NativeRun, { cache }: ForeignInterface, contextLength: number) {
     this.#run = run;
-    this.#values = cache.map((entry) => {
-      const dims = cacheDims(entry, contextLength);
-      const bytes = dims.reduce((product, dim) => product * dim, elementBytes[entry.type]);
-      const value = new NativeValue(run.library, entry.type, new Uint8Array(bytes), dims);
-      run.plan.bindInput(entry.input, value);
-      run.plan.bindOutput(entry.output, value);
-      return value;
+    this.#memory = new CacheMemory(run.library, cache, 1, contextLength);
+    this.#memory.bind(0, 1, (entries) => {
+      for (const { input, output, value } of entries) {
+        run.plan.bindInput(input, value);
+        run.plan.bindOutput(output, value);
+      }
     });
   }
 
   /** What is behind the past is overwritten before the graph reads it. */
-  run(feeds: readonly Feed[], _past: number, _total: number, signal?: AbortSignal): Promise<Float32Array> {
+  run(feeds: readonly Feed[], past: number, total: number, signal?: AbortSignal): Promise<Float32Array> {
+    this.#memory.rewind(0, past);
+    this.#memory.reach(0, total);
     return this.#run.run(feeds, signal);
   }
 
-  clear(): void {}
+  clear(): void {
+    this.#memory.rewind(0, 0);
+  }
 
   async dispose(): Promise<void> {
     await this.#run.release();
-    for (const value of this.#values) value.release();
+    this.#memory.release();
   }
 }
 

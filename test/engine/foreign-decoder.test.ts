@@ -35,16 +35,20 @@ async function write(
   return join(dir, 'onnx/model.onnx');
 }
 
-async function open(backend: BackendName, path: string): Promise<Decoder> {
+async function open(backend: BackendName, path: string, contextLength = 64): Promise<Decoder> {
   const foreign = readForeignInterface(readGraphFile(path));
-  const opened = await openRuntime(backend).openDecoder(path, { threads: 1, contextLength: 64, foreign });
+  const opened = await openRuntime(backend).openDecoder(path, { threads: 1, contextLength, foreign });
   return opened.decoder;
 }
 
 /** The product's own build of the same checkpoint. */
-async function openOwn(checkpoint: TinyCheckpointOptions, build: BuildOptions): Promise<Decoder> {
+async function openOwn(
+  checkpoint: TinyCheckpointOptions,
+  build: BuildOptions,
+  contextLength = 64,
+): Promise<Decoder> {
   const dir = await tinyModelDir({ checkpoint, build });
-  const options = { threads: 1, contextLength: 64 };
+  const options = { threads: 1, contextLength };
   return (await openRuntime('native').openDecoder(join(dir, 'model.onnx'), options)).decoder;
 }
 
@@ -188,6 +192,21 @@ for (const backend of ['native', 'node'] as const)
           await assert.rejects(decoder.forward([99_999]));
           await assertUndisturbed();
           assert.throws(() => decoder.rewind(prompt.length + 2));
+        });
+
+        test('goes on when its cache has moved, and after a rewind to where it was before', async () => {
+          const checkpoint = { contextLength: 1000 };
+          const own = await openOwn(checkpoint, float32, 1000);
+          const decoder = await open(backend, await write(form, checkpoint, float32), 1000);
+          const ids = Array.from({ length: 600 }, (_, i) => (i * 31 + 5) % 256);
+          for (const kept of [0, 200]) {
+            decoder.rewind(kept);
+            for (let at = kept; at < 600; at += 50) await decoder.forward(ids.slice(at, at + 50));
+            own.reset();
+            const expected = await own.forward([...ids, 9]);
+            assert.ok(largestDifference(await decoder.forward([9]), expected) < float32Tolerance);
+          }
+          await Promise.all([own.dispose(), decoder.dispose()]);
         });
 
         test('computes a context that is full to its last token', async () => {
