@@ -15,7 +15,9 @@ interface Binding {
 
 /** Tokens that there is room for at first: a command and its answer have no more. */
 const capacityMin = 256;
-/** Of the whole context: a doubling that comes so near goes all the way. */
+/** Times as much room for a row that has outgrown it: less is moved more often, and more has larger gaps. */
+const growth = 1.5;
+/** Of the whole context: what comes so near goes all the way. */
 const nearlyAll = 0.75;
 /** Of a huge page's pages so many must be in memory already: what is added is a third of that at most. */
 const presentMin = 0.75;
@@ -32,8 +34,8 @@ const lookShare = 0.125;
  * follow each other. The kernel gives pages when they are first written: what no sequence ever reached
  * costs address space only.
  *
- * Capacity is what the longest row needs, doubled as it grows, so that heads lie close together and the pages between
- * them are in use; full ones are moved to huge pages. Over a sequence no more bytes move than it has in the end.
+ * Capacity is what the longest row needs, and grows with it, so that heads lie close together and the pages between
+ * them are in use; full ones are moved to huge pages. Over a sequence twice the bytes move that it has in the end.
  *
  * INVARIANTS
  * - `reach` and `copyIn` never while a run uses the memory
@@ -137,7 +139,7 @@ export class CacheMemory {
     const most = this.#most.capacity;
     const empty = this.#held.every((held) => held === 0);
     let { rows, capacity } = empty ? { rows: 1, capacity: capacityMin } : this.#layout;
-    while (capacity < tokens) capacity *= 2;
+    while (capacity < tokens) capacity = Math.ceil(capacity * growth);
     if (capacity > nearlyAll * most) capacity = most;
     return { rows: Math.max(rows, row + 1), capacity };
   }

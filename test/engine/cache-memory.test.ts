@@ -64,8 +64,8 @@ test('whoever uses rows is told where they are as soon as there is room, and aft
   assert.deepEqual(
     both.at(-1)!.map(({ value }) => value.dims),
     [
-      [2, 3, 512, 5],
-      [2, 2, 512, 7],
+      [2, 3, 384, 5],
+      [2, 2, 384, 7],
     ],
   );
   assert.ok([...first.slice(0, -1), ...both.slice(0, -1)].flat().every(({ value }) => !value.usable));
@@ -84,7 +84,7 @@ test('a cache of which nothing is held has no more room than one that is new', (
   memory.reach(1, 10);
   memory.rewind(0, 0);
   memory.reach(0, 1);
-  assert.equal(capacities.at(-1), 1024, 'the other row stays where it is');
+  assert.equal(capacities.at(-1), 1296, 'the other row stays where it is');
   memory.rewind(0, 0);
   memory.rewind(1, 0);
   memory.reach(0, 1);
