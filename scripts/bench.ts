@@ -30,6 +30,7 @@ const usage = `npm run bench [-- options]
 
   --only <name>     one of ${columns.join(', ')}, or several with commas
   --self            slmd alone instead: by context, block size, KV cache and rows, and a whole device beside its decoder
+  --device          of --self only the last: a whole device beside its decoder, and what its memory consists of
   --profile         slmd alone instead: where the time of a run goes, by operator
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
@@ -48,6 +49,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: columns.join() },
     self: { type: 'boolean', default: false },
+    device: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     shape: { type: 'string' },
     threads: { type: 'string', default: String(chooseThreads()) },
@@ -91,6 +93,7 @@ async function bench(): Promise<void> {
   await mkdir(values.out, { recursive: true });
   const write = (file: string, text: string) => writeFile(join(values.out, file), text);
   if (values.profile) return profileAll();
+  if (values.device) return console.log(deviceTable(await measureDevices()));
   if (values.self) {
     await write('self.json', JSON.stringify({ machine, ...(await measureAlone()) }, null, 2));
     console.log(`\nwritten: ${join(values.out, 'self.json')}`);
@@ -128,12 +131,23 @@ async function profileAll(): Promise<void> {
     });
 }
 
+async function measureDevices(): Promise<DeviceResult[]> {
+  const devices: DeviceResult[] = [];
+  for (const shape of options.shapes)
+    devices.push(await withProgress(shape, ({ slmd }) => measureOne(shape, slmd)));
+  return devices;
+}
+
+function measureOne(shape: string, slmd: BenchModels['slmd']): Promise<DeviceResult> {
+  return measureDevice(shape, slmd['block 32'], options.threads, options.rounds);
+}
+
 async function measureAlone(): Promise<{ layouts: SelfResult[]; devices: DeviceResult[] }> {
   const layouts: SelfResult[] = [];
   const devices: DeviceResult[] = [];
   for (const shape of options.shapes) {
     const layout = await withProgress(shape, async (models, onProgress) => {
-      devices.push(await measureDevice(shape, models.slmd['block 32'], options.threads, options.rounds));
+      devices.push(await measureOne(shape, models.slmd));
       return measureSelf(shape, models, { ...options, onProgress });
     });
     layouts.push(layout);

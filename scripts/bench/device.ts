@@ -113,6 +113,9 @@ function startDaemon(broker: EmbeddedBroker, state: string, model: string, threa
     SLMD_ENGINE_THREADS: String(threads),
     // As the bare decoder, and each row would keep the KV cache of its last prompt.
     SLMD_ENGINE_ROWS: '1',
+    // What systemd and the unit give a service; nobody listens there.
+    NOTIFY_SOCKET: '/nowhere/notify',
+    MALLOC_ARENA_MAX: '1',
   };
   const entry = join(import.meta.dirname, '..', '..', 'dist', 'slmd.js');
   return spawn(process.execPath, [entry, 'run'], {
@@ -165,7 +168,8 @@ export function deviceTable(results: readonly DeviceResult[]): string {
       ["  the rest of the engine's own", megabytes(engine.own_bytes - model), '', ''],
       ["  Node's code", megabytes(node), '', ''],
       ["  ONNX Runtime's code", megabytes(onnxruntime), '', ''],
-      ['  the embedding, other libraries', megabytes(files.model + files.other), '', ''],
+      ['  the embedding, as far as it was read', megabytes(files.model), '', ''],
+      ['  other libraries', megabytes(files.other), '', ''],
       [`${shape}: the daemon's memory`, megabytes(daemon.resident_bytes), '', ''],
       ["  the daemon's own", megabytes(daemon.own_bytes), '', ''],
     ];

@@ -1,4 +1,8 @@
-/** What this process holds in memory and does not need: given back to the system, where the system takes it. */
+/**
+ * What this process holds in memory and does not need: given back to the system, where the system takes it.
+ *
+ * Where ONNX Runtime is called natively, its library is to be opened first: koffi takes no settings after a first one.
+ */
 
 import { readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
