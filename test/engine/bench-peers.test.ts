@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { writeHubModel } from '../../scripts/bench/models/hub-model.ts';
 import type { Peer } from '../../scripts/bench/peers/peer.ts';
 import { peerKinds } from '../../scripts/bench/peers/peers.ts';
+import { measureProfile, profileTable } from '../../scripts/bench/profile.ts';
 import { loadRuntime } from '../../src/onnx/node-decoder.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
@@ -48,4 +49,18 @@ test('what transformers.js is given has the hub’s inputs and computes the logi
   const { logits } = await session.run(feeds);
   assert.deepEqual(logits!.dims.slice(0, 2), [1, 1]);
   await session.release();
+});
+
+test('a profile has every operator of a run in each of its phases, and what is between them', async () => {
+  // Prompts of the bench have ids up to those of SmolLM2, and 2,048 of them.
+  const model = await tinyModelDir({ checkpoint: { vocabularySize: 49_152, contextLength: 2304 } });
+  const profile = await measureProfile('tiny', 'block 32', model, 1);
+  assert.equal(profile.phases.length, 5);
+  for (const { ms } of profile.phases) {
+    for (const kind of ['matrix: head', 'matrix: mlp.up', 'GroupQueryAttention', 'between operators'])
+      assert.ok(ms.get(kind)! > 0, kind);
+  }
+  const [prompt, , token] = profile.phases;
+  assert.ok(prompt!.ms.get('matrix: mlp.up')! > 2 * token!.ms.get('matrix: mlp.up')!);
+  assert.match(profileTable(profile), /together +[\d.]+/);
 });
