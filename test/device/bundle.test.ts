@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { isAscii } from 'node:buffer';
+import { globSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildAll } from '../../scripts/build.ts';
@@ -12,6 +13,9 @@ const modules = join(import.meta.dirname, '../../node_modules');
 test('the bundled engine answers by a schema with nothing in node_modules but native code', async (t) => {
   const root = temporaryDir(t);
   await buildAll(join(root, 'dist'));
+  // One letter beyond it, and a file takes two bytes for each in the memory of every process.
+  for (const file of globSync('dist/*.js', { cwd: root }))
+    assert.ok(isAscii(readFileSync(join(root, file))), file);
   mkdirSync(join(root, 'node_modules'));
   for (const name of ['onnxruntime-node', 'onnxruntime-common', 'koffi', '@koromix'])
     symlinkSync(join(modules, name), join(root, 'node_modules', name));
