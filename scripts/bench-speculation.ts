@@ -49,12 +49,23 @@ const drafting = {
 const sets = heldOutSets(seed);
 const questions = [...sets.values, ...sets.phrasings];
 const lines = [
-  ['questions', 'answers', 'tokens', 'drafted', 'accepted', 'without, ms', 'with, ms', 'gain', 'differ'],
+  [
+    'questions',
+    'answers',
+    'tokens',
+    'drafted',
+    'accepted',
+    'again',
+    'without, ms',
+    'with, ms',
+    'gain',
+    'differ',
+  ],
 ];
 let differing = 0;
 for (const kind of ['sensor', 'command', 'other']) {
   const asked = questions.filter((question) => question.kind === kind);
-  const sum = { tokens: 0, drafted: 0, accepted: 0, without: 0, with: 0, differ: 0 };
+  const sum = { tokens: 0, drafted: 0, accepted: 0, again: 0, without: 0, with: 0, differ: 0 };
   for (const [i, { prompt }] of asked.entries()) {
     const first = await ask(i % 2 === 0 ? plain : drafting, prompt);
     const second = await ask(i % 2 === 0 ? drafting : plain, prompt);
@@ -62,6 +73,7 @@ for (const kind of ['sensor', 'command', 'other']) {
     sum.tokens += drafted.usage.completion_tokens;
     sum.drafted += drafted.usage.speculated_tokens;
     sum.accepted += drafted.usage.accepted_tokens;
+    sum.again += drafted.usage.rerun_tokens;
     sum.without += decodeMs(alone);
     sum.with += decodeMs(drafted);
     if (alone.text !== drafted.text) sum.differ++;
@@ -72,6 +84,7 @@ for (const kind of ['sensor', 'command', 'other']) {
     sum.tokens,
     sum.drafted,
     sum.accepted,
+    sum.again,
     sum.without.toFixed(0),
     sum.with.toFixed(0),
   ];

@@ -1,6 +1,7 @@
 import { monotonicMs } from '../lib/clock.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import { type Draft, draftOf } from './draft.ts';
+import { type Lead, leadOf, lostOf } from './lead.ts';
 import { draftMax, type Estimate, type Speculation } from './speculation.ts';
 
 /** A run over a token that is sure and a draft behind it. */
@@ -43,6 +44,8 @@ export class Continuation {
   /** Tokens at the beginning whose keys and values are those of tokens that were run alone. */
   #exact: number;
   #run: DraftRun | null = null;
+  /** What comes first by logits that are in doubt. */
+  #doubted: Lead | null = null;
   /** The draft that was found at the last token and not run: it shows for nothing what one would have won. */
   #shadow: Draft | null = null;
 
@@ -81,7 +84,8 @@ export class Continuation {
   /** Whether the choice from these logits, as `next` gave them, could be another if each token had been run alone. */
   doubts(logits: Float32Array): boolean {
     if (this.#estimate === null || this.#exact === this.#tokens.length) return false;
-    return margin(logits) < this.#options.speculation!.tolerance;
+    this.#doubted = leadOf(logits);
+    return this.#doubted.lead < this.#options.speculation!.tolerance;
   }
 
   /** The logits after the same tokens once more, now exact. */
@@ -97,6 +101,11 @@ export class Continuation {
       this.#exact++;
     }
     return logits;
+  }
+
+  /** Learns from a doubt, by the exact logits, with whatever is done to logits before a choice. */
+  settle(exact: Float32Array): void {
+    if (this.#doubted !== null) this.#options.speculation?.noteLost(lostOf(this.#doubted, exact));
   }
 
   /** What a run has said already about what follows this token. */
@@ -136,17 +145,4 @@ export class Continuation {
     const { vocabularySize } = this.#sequence;
     return logits.subarray(place * vocabularySize, (place + 1) * vocabularySize);
   }
-}
-
-/** How far the largest is above the next. */
-function margin(logits: Float32Array): number {
-  let first = Number.NEGATIVE_INFINITY;
-  let second = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) {
-    if (logit > first) {
-      second = first;
-      first = logit;
-    } else if (logit > second) second = logit;
-  }
-  return first - second;
 }

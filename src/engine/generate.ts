@@ -196,7 +196,9 @@ async function nextLogits(
   constraint?.mask(logits);
   if (!continuation.doubts(logits)) return logits;
   const exact = await unlessCancelled(() => continuation.again(signal), signal);
-  if (exact !== undefined) constraint?.mask(exact);
+  if (exact === undefined) return undefined;
+  constraint?.mask(exact);
+  continuation.settle(exact);
   return exact;
 }
 

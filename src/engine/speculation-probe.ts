@@ -8,20 +8,24 @@ const roundsMax = 16;
 /** Tokens before those that are measured: attention without a past is no measure of anything. */
 const pastTokens = 16;
 /**
- * Of the spread of the logits: what an activation does that is rounded to another int8, which need not happen while
- * this is measured.
+ * Of the spread of the logits: what activations do that are rounded to another int8, or a token that goes to another
+ * expert, which need not happen while this is measured.
  */
-const differenceMin = 1 / 32;
+const differenceMin = 1 / 16;
+
+/** Of the runs of a round: each begins where the one before it has left the KV cache, as in an answer. */
+const runLengths = [4, 3, 2] as const;
+const roundTokens = runLengths.reduce((sum, length) => sum + length, 0);
 
 /**
- * Times runs of one to `eachMax` tokens, and compares the logits of the longest with those of its tokens alone.
- * Leaves the sequence empty.
+ * Times runs of one to `eachMax` tokens, and compares the logits of those of several with those of their tokens
+ * alone. Leaves the sequence empty.
  *
- * @returns null where the graph has no logits but the last
+ * @returns null where the graph has no logits but the last, or the context no room
  */
 export async function measureRuns(sequence: Sequence): Promise<RunTraits | null> {
   const { forwardEach, contextLength, vocabularySize } = sequence;
-  if (forwardEach === undefined || contextLength < pastTokens + eachMax) return null;
+  if (forwardEach === undefined || contextLength < pastTokens + roundTokens) return null;
   await sequence.forward(tokens(0, pastTokens, vocabularySize));
   const fastest = new Array<number>(eachMax).fill(Number.POSITIVE_INFINITY);
   const timed = async (count: number, run: () => Promise<Float32Array>) => {
@@ -33,18 +37,19 @@ export async function measureRuns(sequence: Sequence): Promise<RunTraits | null>
   let difference = 0;
   const begun = monotonicMs();
   for (let round = 1; round === 1 || (round <= roundsMax && monotonicMs() - begun < budgetMs); round++) {
-    const ids = tokens(round, eachMax, vocabularySize);
+    const ids = tokens(round, roundTokens, vocabularySize);
     const alone: Float32Array[] = [];
     for (const id of ids) alone.push((await timed(1, () => sequence.forward([id]))).slice());
-    for (let count = eachMax; count > 1; count--) {
-      sequence.rewind(pastTokens);
-      const each = await timed(count, () => forwardEach(ids.slice(0, count)));
-      for (const [i, logits] of alone.slice(0, count).entries())
-        difference = Math.max(
-          difference,
-          largestDifference(each.subarray(i * vocabularySize), logits),
-          differenceMin * spreadOf(logits),
-        );
+    sequence.rewind(pastTokens);
+    let at = 0;
+    for (const length of runLengths) {
+      const each = await timed(length, () => forwardEach(ids.slice(at, at + length)));
+      for (let i = 0; i < length; i++) {
+        const logits = alone[at + i]!;
+        const moved = largestDifference(each.subarray(i * vocabularySize), logits);
+        difference = Math.max(difference, moved, differenceMin * spreadOf(logits));
+      }
+      at += length;
     }
     sequence.rewind(pastTokens);
   }

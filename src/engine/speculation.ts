@@ -16,10 +16,12 @@ export const draftMax = eachMax - 1;
 /** What a draft must promise: below it, not even a good guess is worth the trouble. */
 const gainMin = 1.15;
 /**
- * Of the difference that was measured: a choice between two logits that are further apart does not depend on how
- * they were rounded. Over answers of the shipped model two logits moved by twice that difference at most.
+ * Of the difference that was measured at load: a choice between two logits that are further apart is taken not to
+ * depend on how they were rounded. `npm run bench:rounding` says how far that holds.
  */
 const differencesApart = 6;
+/** Of what a lead has lost in an answer, where that is more. */
+const lossesApart = 3;
 
 /** Before anything was seen: one token that agrees says little, three say much. */
 const firstGuesses = [0.25, 0.5, 0.75];
@@ -35,6 +37,8 @@ const forgivenWithin = 8;
 /** What all answers of an engine have taught about drafts. */
 export class Speculation {
   readonly traits: RunTraits;
+  /** The most that a token's lead has lost when it was run again, in an answer: at load there is little to be seen. */
+  #lost = 0;
   readonly #accepted = firstGuesses.map((guess) => new Share(guess, guessWeight, engineMemory));
   /** Of the tokens of runs with a draft, those that had to be run again. */
   readonly #doubted = new Share(0, guessWeight, doubtMemory);
@@ -45,7 +49,12 @@ export class Speculation {
 
   /** Logits that are less apart may be the other way round when each token is run alone. */
   get tolerance(): number {
-    return differencesApart * this.traits.difference;
+    return Math.max(differencesApart * this.traits.difference, lossesApart * this.#lost);
+  }
+
+  /** A token that was in doubt was run again, and had lost so much of its lead; it is never forgotten. */
+  noteLost(lost: number): void {
+    this.#lost = Math.max(this.#lost, lost);
   }
 
   /** Whether a draft pays when all of it is right. */

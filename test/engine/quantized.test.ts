@@ -28,10 +28,6 @@ function readBack(values: Float32Array, columns: number, bits: 4 | 8, blockSize:
   });
 }
 
-function residualFactorOf({ config }: TinyCheckpointOptions): number {
-  return (config?.residual_multiplier as number | undefined) ?? 1;
-}
-
 async function logitsOf(checkpoint: TinyCheckpointOptions, build: BuildOptions): Promise<Float32Array> {
   const parent = mkdtempSync(join(tmpdir(), 'slmd-quantized-'));
   try {
@@ -94,15 +90,8 @@ describe('a quantized build', () => {
       const transform = (tensor: string, values: Float32Array, columns: number) => {
         if (tensor.includes('router')) return values;
         const untied = tensor.includes('embed') && checkpoint.tied === false;
-        // What a layer adds is multiplied into its weights before they are quantized.
-        const times = /o_proj|down_proj|output_linear/.test(tensor) ? residualFactorOf(checkpoint) : 1;
-        const kept = readBack(
-          values.map((value) => value * times),
-          columns,
-          untied ? 8 : bits,
-          32,
-        );
-        return kept.map((value) => value / times);
+        // What weights are multiplied by goes into their scales: no level depends on it.
+        return readBack(values, columns, untied ? 8 : bits, 32);
       };
 
       test(`of "${name}" in ${quantization} computes with the weights that quantization leaves`, async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { draftOf } from '../../src/engine/draft.ts';
+import { leadOf, lostOf } from '../../src/engine/lead.ts';
 import { Speculation } from '../../src/engine/speculation.ts';
 
 const costs = [1.2, 1.4, 1.6];
@@ -49,6 +50,26 @@ test('a long context, in which they take longer than at load, ends drafts', () =
     for (const drafted of [1, 2, 3]) estimate.noteRun(drafted, 45);
   }
   assert.equal(estimate.worth(draft(3)), 0);
+});
+
+test('[SLMD-RES-11] a lead that lost more than was measured at load widens what is in doubt, for good', () => {
+  const speculation = new Speculation({ costs, difference: 0.1 });
+  const measured = speculation.tolerance;
+  speculation.noteLost(0.1);
+  assert.equal(speculation.tolerance, measured);
+  speculation.noteLost(0.5);
+  const learned = speculation.tolerance;
+  assert.ok(learned > measured);
+  speculation.noteLost(0.2);
+  assert.equal(speculation.tolerance, learned);
+});
+
+test('how far a token is ahead, and what other logits take of that', () => {
+  const lead = leadOf(Float32Array.of(1, 4, 2.5, -3));
+  assert.deepEqual(lead, { id: 1, lead: 1.5 });
+  assert.equal(lostOf(lead, Float32Array.of(1, 4, 2.5, 9)), 6.5);
+  assert.equal(lostOf(lead, Float32Array.of(1, 4, 3, -3)), 0.5);
+  assert.deepEqual(leadOf(Float32Array.of(7, 7)), { id: 0, lead: 0 });
 });
 
 test('tokens that are in doubt and run again end drafts, and later answers try them anew', () => {
