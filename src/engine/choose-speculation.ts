@@ -10,10 +10,19 @@ export type SpeculationChosenBy =
   | 'backend'
   /** So does the graph, or it is one that others exported. */
   | 'graph'
+  /** They choose by a nose: what that turns round, no bound on rounding holds. */
+  | 'experts'
   /** It is too short for a measurement. */
   | 'context'
   /** What runs of several tokens take, as measured at load. */
   | 'probe';
+
+export interface SpeculationOptions {
+  backend: BackendName;
+  wanted: boolean;
+  /** Whether the graph has a router of experts. */
+  experts: boolean;
+}
 
 export interface SpeculationChoice {
   /** Null where no token is guessed. */
@@ -26,12 +35,12 @@ export interface SpeculationChoice {
 /** Guesses where it may, it can, and drafts that are all right would pay. Leaves the sequence empty. */
 export async function chooseSpeculation(
   sequence: Sequence,
-  backend: BackendName,
-  wanted: boolean,
+  { backend, wanted, experts }: SpeculationOptions,
 ): Promise<SpeculationChoice> {
   const none = (chosenBy: SpeculationChosenBy) => ({ speculation: null, chosenBy, costs: null });
   if (!wanted) return none('setting');
   if (sequence.forwardEach === undefined) return none(backend === 'node' ? 'backend' : 'graph');
+  if (experts) return none('experts');
   const traits = await measureRuns(sequence);
   if (traits === null) return none('context');
   const speculation = new Speculation(traits);

@@ -5,9 +5,11 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
+import { hasExperts } from '../model/graph-facts.ts';
 import { quantizationName } from '../model/manifest.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
+import { readGraphFile } from '../onnx/graph-file.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { chooseSpeculation, type SpeculationChoice } from './choose-speculation.ts';
@@ -46,7 +48,11 @@ export async function openEngine(
   try {
     await checkFirstRun(first!, directory);
     bench = await measurePace(first!);
-    guesses = await chooseSpeculation(first!, runtime.backend, options.speculation);
+    guesses = await chooseSpeculation(first!, {
+      backend: runtime.backend,
+      wanted: options.speculation,
+      experts: hasExperts(readGraphFile(directory.graphPath)),
+    });
   } catch (thrown) {
     await opened.dispose();
     throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);

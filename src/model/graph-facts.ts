@@ -6,6 +6,14 @@ export function graphFacts(graph: GraphFile): Pick<Manifest, 'quantization' | 'p
   return { quantization: quantizationOf(graph), parameters: parametersOf(graph) };
 }
 
+/** Operators that choose which weights a token meets. */
+const routers = ['TopK', 'MoE', 'QMoE'];
+
+/** Whether tokens go to some of several experts each. */
+export function hasExperts({ nodes }: GraphFile): boolean {
+  return nodes.some(({ operator }) => routers.includes(operator));
+}
+
 /** Operators that multiply by eight-bit weights, one scale for a tensor or a column. */
 const byteOperators = ['MatMulInteger', 'DynamicQuantizeMatMul', 'MatMulIntegerToFloat', 'QLinearMatMul'];
 

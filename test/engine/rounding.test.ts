@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { roundingOf } from '../../scripts/bench/rounding.ts';
+import { openEngine } from '../../src/engine/engine.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
+import { engineOptions } from '../support/forked-engine.ts';
 import { type TinyModelOptions, tinyModelDir } from '../support/tiny-model.ts';
 
-/** Random weights with many layers make much of the smallest difference, and routers of experts jump. */
+/** Random weights with many layers make much of the smallest difference. */
 const deep: TinyModelOptions = { checkpoint: { layers: 8 } };
 
 const graphs: Record<string, TinyModelOptions> = {
@@ -17,9 +19,12 @@ const graphs: Record<string, TinyModelOptions> = {
   'float32 activations': { build: { accuracyLevel: 0 } },
   'an int8 KV cache': { build: { kvCache: 'int8' } },
   'many layers': deep,
-  'many layers of experts': { checkpoint: { ...tinyVariants.granite_moe, layers: 8 } },
 };
-for (const [name, checkpoint] of Object.entries(tinyVariants)) graphs[name] = { checkpoint };
+const experts: TinyModelOptions[] = [];
+for (const [name, checkpoint] of Object.entries(tinyVariants)) {
+  if (/moe/.test(name)) experts.push({ checkpoint });
+  else graphs[name] = { checkpoint };
+}
 
 /** Tokens; the tiny models' whole context. */
 const contextLength = 256;
@@ -42,4 +47,14 @@ test('[SLMD-RES-11] without what is measured at load and a margin, choices would
   const options = { sequences: 4, contextLength, blind: true };
   const { turned, turnedLead, lost } = await roundingOf(await tinyModelDir(deep), options);
   assert.ok(turned > 0 && turnedLead >= 1 && lost >= 1);
+});
+
+test('[SLMD-RES-11] [SLMD-INF-1] a mixture of experts, whose router jumps, has no tokens guessed, and info says so', async () => {
+  assert.ok(experts.length > 0);
+  for (const options of experts) {
+    const engine = await openEngine(await tinyModelDir(options), engineOptions);
+    const { speculation, speculation_chosen_by, draft_costs } = engine.info.engine;
+    assert.deepEqual([speculation, speculation_chosen_by, draft_costs], [false, 'experts', null]);
+    await engine.close();
+  }
 });
