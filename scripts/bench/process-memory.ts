@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { parseSmaps } from '../../src/lib/smaps.ts';
 
 /** What of a process is in memory, in bytes. */
 export interface ProcessMemory {
@@ -20,20 +21,12 @@ export function sumOf(smaps: string): ProcessMemory {
     own_bytes: 0,
     file_bytes: { node: 0, onnxruntime: 0, model: 0, other: 0 },
   };
-  for (const [, path = '', fields = ''] of smaps.matchAll(mappingPattern)) {
-    const [resident, own] = [bytesOf(fields, 'Rss'), bytesOf(fields, 'Anonymous')];
-    sum.resident_bytes += resident;
-    sum.own_bytes += own;
-    sum.file_bytes[ownerOf(path)] += resident - own;
+  for (const { path, resident_bytes, own_bytes } of parseSmaps(smaps)) {
+    sum.resident_bytes += resident_bytes;
+    sum.own_bytes += own_bytes;
+    sum.file_bytes[ownerOf(path)] += resident_bytes - own_bytes;
   }
   return sum;
-}
-
-/** `7f00-7f10 r--p 0000 08:01 42   /path`, or without one, then lines of `Name:  1 kB` and one of flags. */
-const mappingPattern = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)\n((?:[A-Z]\w+:.*\n)+)/gm;
-
-function bytesOf(fields: string, name: string): number {
-  return Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(fields)?.[1] ?? 0) * 1024;
 }
 
 function ownerOf(path: string): keyof ProcessMemory['file_bytes'] {

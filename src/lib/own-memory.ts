@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { sep } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type * as Koffi from 'koffi';
+import { type Mapping, parseSmaps } from './smaps.ts';
 
 /**
  * Gives back what only a start needed: what was parsed, compiled and built on the way, and the code that ran once.
@@ -66,53 +67,27 @@ export function keepYoungHeapSmall(): void {
 /** `MADV_DONTNEED`: of a mapped file, the pages are read again where somebody wants them. */
 const dontNeed = 4;
 
-interface Mapping {
-  start: bigint;
-  end: bigint;
-  path: string;
-  writable: boolean;
-  residentBytes: number;
-  /** Whether a page of it is this process's own by now. */
-  written: boolean;
-}
-
 /** Pages that somebody has written to, which a file cannot bring back, stay. Does nothing where it cannot be known. */
 function drop(wanted: (mapping: Mapping) => boolean): number {
-  const mappings = mappedFiles().filter(
-    (mapping) => mapping.residentBytes > 0 && !mapping.written && wanted(mapping),
+  const clean = mappings().filter(
+    (mapping) => mapping.resident_bytes > 0 && mapping.own_bytes === 0 && wanted(mapping),
   );
-  if (mappings.length === 0) return 0;
+  if (clean.length === 0) return 0;
   try {
     const { madvise } = libc();
-    const dropped = mappings.filter(({ start, end }) => madvise(start, end - start, dontNeed) === 0);
-    return dropped.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
+    const dropped = clean.filter(({ start, end }) => madvise(start, end - start, dontNeed) === 0);
+    return dropped.reduce((sum, { resident_bytes }) => sum + resident_bytes, 0);
   } catch {
     return 0;
   }
 }
 
-function mappedFiles(): Mapping[] {
-  let text: string;
+function mappings(): Mapping[] {
   try {
-    text = readFileSync('/proc/self/smaps', 'utf8');
+    return parseSmaps(readFileSync('/proc/self/smaps', 'utf8'));
   } catch {
     return [];
   }
-  return [...text.matchAll(mappingPattern)].map(([, start, end, access, path = '', fields = '']) => ({
-    start: BigInt(`0x${start}`),
-    end: BigInt(`0x${end}`),
-    path,
-    writable: access === 'w',
-    residentBytes: kibibytes(fields, 'Rss') * 1024,
-    written: kibibytes(fields, 'Anonymous') > 0,
-  }));
-}
-
-/** `7f00-7f10 r--p 0000 08:01 42   /path`, then lines of `Name:  1 kB`. */
-const mappingPattern = /^([0-9a-f]+)-([0-9a-f]+) .(.).. \S+ \S+ \d+ +(\/.*)\n((?:[A-Z]\w+:.*\n)+)/gm;
-
-function kibibytes(fields: string, name: string): number {
-  return Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(fields)?.[1] ?? 0);
 }
 
 interface Libc {
