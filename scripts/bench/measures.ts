@@ -76,12 +76,15 @@ const cancel: Step = {
 
 /** A prompt of a seed: its first tokens are those of every shorter one. */
 export function promptOf(seed: number): Prompt {
-  return (tokens) => {
-    let state = seed + 1;
-    return Array.from({ length: tokens }, () => {
-      // A linear congruence of the full period of 2³²: its high bits are random enough for token ids.
-      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-      return idsMin + Math.floor((state / 2 ** 32) * (idsMax - idsMin));
-    });
-  };
+  return (tokens) => randomIds(seed, tokens, idsMin, idsMax);
+}
+
+/** Token ids from `min` on, and below `max`. */
+export function randomIds(seed: number, count: number, min: number, max: number): number[] {
+  let state = seed + 1;
+  return Array.from({ length: count }, () => {
+    // A linear congruence of the full period of 2³²: its high bits are random enough for token ids.
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return min + Math.floor((state / 2 ** 32) * (max - min));
+  });
 }

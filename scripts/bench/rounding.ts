@@ -4,6 +4,7 @@ import { measureRuns } from '../../src/engine/speculation-probe.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
+import { randomIds } from './measures.ts';
 
 /** What runs of several tokens do to the choices that each token alone would make. */
 export interface Rounding {
@@ -55,7 +56,7 @@ export async function roundingOf(
       ...{ tokens: 0, doubtful: 0, turned: 0, turnedLead: 0, lost: 0 },
     };
     for (let i = 0; i < sequences; i++) {
-      const ids = randomTokens(i, length, alone.vocabularySize);
+      const ids = randomIds(i, length, 0, alone.vocabularySize);
       const prompt = Math.min(beginnings[i % beginnings.length]!, length / 2);
       for (const sequence of [alone, together]) {
         sequence.reset();
@@ -102,13 +103,4 @@ function note(rounding: Rounding, speculation: Speculation, exact: Float32Array,
   if (first.lead >= tolerance) return;
   rounding.doubtful++;
   speculation.noteLost(lost);
-}
-
-/** Of all the vocabulary, and others for each sequence. */
-function randomTokens(sequence: number, count: number, vocabularySize: number): number[] {
-  let state = sequence + 1;
-  return Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabularySize);
-  });
 }
