@@ -44,8 +44,6 @@ export class Continuation {
   /** Tokens at the beginning whose keys and values are those of tokens that were run alone. */
   #exact: number;
   #run: DraftRun | null = null;
-  /** What comes first by logits that are in doubt. */
-  #doubted: Lead | null = null;
   /** The draft that was found at the last token and not run: it shows for nothing what one would have won. */
   #shadow: Draft | null = null;
 
@@ -81,11 +79,14 @@ export class Continuation {
     return this.#logitsAt(this.#run, 0);
   }
 
-  /** Whether the choice from these logits, as `next` gave them, could be another if each token had been run alone. */
-  doubts(logits: Float32Array): boolean {
-    if (this.#estimate === null || this.#exact === this.#tokens.length) return false;
-    this.#doubted = leadOf(logits);
-    return this.#doubted.lead < this.#options.speculation!.tolerance;
+  /**
+   * What comes first by these logits, as `next` gave them, where that could be another if each token had been run alone;
+   * null where there is no doubt.
+   */
+  doubt(logits: Float32Array): Lead | null {
+    if (this.#estimate === null || this.#exact === this.#tokens.length) return null;
+    const lead = leadOf(logits);
+    return lead.lead < this.#options.speculation!.tolerance ? lead : null;
   }
 
   /** The logits after the same tokens once more, now exact. */
@@ -104,8 +105,8 @@ export class Continuation {
   }
 
   /** Learns from a doubt, by the exact logits, with whatever is done to logits before a choice. */
-  settle(exact: Float32Array): void {
-    if (this.#doubted !== null) this.#options.speculation?.noteLost(lostOf(this.#doubted, exact));
+  settle(doubt: Lead, exact: Float32Array): void {
+    this.#options.speculation?.noteLost(lostOf(doubt, exact));
   }
 
   /** What a run has said already about what follows this token. */

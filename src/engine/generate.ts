@@ -194,11 +194,12 @@ async function nextLogits(
   const logits = await unlessCancelled(() => continuation.next(id, signal), signal);
   if (logits === undefined) return undefined;
   constraint?.mask(logits);
-  if (!continuation.doubts(logits)) return logits;
+  const doubt = continuation.doubt(logits);
+  if (doubt === null) return logits;
   const exact = await unlessCancelled(() => continuation.again(signal), signal);
   if (exact === undefined) return undefined;
   constraint?.mask(exact);
-  continuation.settle(exact);
+  continuation.settle(doubt, exact);
   return exact;
 }
 

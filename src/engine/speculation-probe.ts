@@ -14,7 +14,7 @@ const pastTokens = 16;
 const differenceMin = 1 / 16;
 
 /** Of the runs of a round: each begins where the one before it has left the KV cache, as in an answer. */
-const runLengths = [4, 3, 2] as const;
+const runLengths = Array.from({ length: eachMax - 1 }, (_, i) => eachMax - i);
 const roundTokens = runLengths.reduce((sum, length) => sum + length, 0);
 
 /**
