@@ -21,8 +21,7 @@ const wideVectors = 'avx2';
 
 /** Whether this is an x64 with vectors that only some kernels of ONNX Runtime use; false where it cannot be read. */
 export function hasWideVectors(root = '/'): boolean {
-  const cores = coresOf(root) ?? [];
-  return cores.length > 0 && cores.every((names) => names.includes(wideVectors));
+  return everyCoreHas(wideVectors, root);
 }
 
 /** What kernels are chosen by: the kinds of cores and their features, each once; empty where it cannot be read. */
@@ -36,8 +35,12 @@ const halfPrecision = 'asimdhp';
 
 /** Whether float16 is computed as it is on this processor; false where that cannot be read. */
 export function hasHalfPrecision(root = '/'): boolean {
+  return everyCoreHas(halfPrecision, root);
+}
+
+function everyCoreHas(name: string, root: string): boolean {
   const cores = coresOf(root) ?? [];
-  return cores.length > 0 && cores.every((names) => names.includes(halfPrecision));
+  return cores.length > 0 && cores.every((names) => names.includes(name));
 }
 
 /** The features of each core: they may differ, and work is shared by all of them. Null where they cannot be read. */
