@@ -1,16 +1,11 @@
 import { alignmentBytes, type CachedTensor, CacheLayout, headTokenBytes, rowBytes } from './cache-layout.ts';
-import { type Library, NativeValue, useHugePagesIn } from './ffi/index.ts';
+import { type Library, NativeValue, type Plan, useHugePagesIn } from './ffi/index.ts';
 
-/** A cached tensor bound to its place in the memory. */
-export interface BoundEntry extends CachedTensor {
-  value: NativeValue;
-}
-
-/** Rows that follow each other, and who is told where they are. */
+/** Rows that follow each other, and the plan that runs them. */
 interface Binding {
   first: number;
   count: number;
-  use(bound: readonly BoundEntry[]): void;
+  plan: Pick<Plan, 'bindInput' | 'bindOutput'>;
 }
 
 /** Tokens that there is room for at first: a command and its answer have no more. */
@@ -47,7 +42,7 @@ export class CacheMemory {
   readonly #most: CacheLayout;
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #bindings: Binding[] = [];
-  readonly #bound: BoundEntry[] = [];
+  readonly #bound: NativeValue[] = [];
   /** Tokens of each row. */
   readonly #held: number[];
   #layout: CacheLayout;
@@ -81,12 +76,11 @@ export class CacheMemory {
   }
 
   /**
-   * Every cached tensor, as a graph sees it that runs `count` rows from `first` on.
-   *
-   * @param use is given them as soon as there is room for these rows, and again each time they have moved
+   * Binds every cached tensor to a plan that runs `count` rows from `first` on: as soon as there is room for these
+   * rows, and again each time they have moved.
    */
-  bind(first: number, count: number, use: Binding['use']): void {
-    const binding = { first, count, use };
+  bind(first: number, count: number, plan: Binding['plan']): void {
+    const binding = { first, count, plan };
     this.#bindings.push(binding);
     this.#bind(binding);
   }
@@ -117,21 +111,21 @@ export class CacheMemory {
   }
 
   release(): void {
-    for (const { value } of this.#bound.splice(0)) value.release();
+    for (const value of this.#bound.splice(0)) value.release();
   }
 
-  #bind({ first, count, use }: Binding): void {
+  #bind({ first, count, plan }: Binding): void {
     const { rows, capacity } = this.#layout;
     if (first + count > rows) return;
-    const bound = this.#cache.map((entry, tensor) => {
-      const { heads, headSize, type } = entry;
+    for (const [tensor, entry] of this.#cache.entries()) {
+      const { input, output, heads, headSize, type } = entry;
       const start = this.#layout.placeOf(tensor, first, 0);
       const data = this.#bytes.subarray(start, start + count * rowBytes([entry], capacity));
       const value = new NativeValue(this.#library, type, data, [count, heads, capacity, headSize]);
-      return { ...entry, value };
-    });
-    this.#bound.push(...bound);
-    use(bound);
+      this.#bound.push(value);
+      plan.bindInput(input, value);
+      plan.bindOutput(output, value);
+    }
   }
 
   /** No less than there is, but when no row has tokens. */

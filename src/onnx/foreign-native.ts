@@ -1,18 +1,10 @@
 /** Graphs that others exported, over ONNX Runtime's C API: no cache is ever copied, but for a rewind of a grown one. */
 
-import { dirname } from 'node:path';
-import { dropFilePages, giveBackFreed } from '../lib/own-memory.ts';
 import { CacheMemory } from './cache-memory.ts';
-import {
-  type Library,
-  NativeSession,
-  NativeValue,
-  OutputValue,
-  type Plan,
-  useHugePages,
-} from './ffi/index.ts';
+import { type Library, NativeSession, NativeValue, OutputValue, type Plan } from './ffi/index.ts';
 import { bytesOf, type Feed, type ForeignSession, firstTokens, lastLogits } from './foreign-decoder.ts';
 import { cacheDims, type ForeignInterface, type PastEntry } from './foreign-interface.ts';
+import { settleLoaded } from './loaded-memory.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
 
 /** @throws whatever ONNX Runtime says of a graph it cannot run */
@@ -25,9 +17,7 @@ export async function openForeignNative(
 ): Promise<ForeignSession> {
   const session = await NativeSession.create(library, graphPath, sessionOptions(compute));
   try {
-    dropFilePages(dirname(graphPath));
-    giveBackFreed();
-    void useHugePages(library);
+    settleLoaded(library, graphPath);
     const run = new NativeRun(session, graph);
     return graph.shared ? new SharedCache(run, graph, contextLength) : new GrowingCache(run, graph);
   } catch (thrown) {
@@ -84,12 +74,7 @@ class SharedCache implements ForeignSession {
   constructor(run: NativeRun, { cache }: ForeignInterface, contextLength: number) {
     this.#run = run;
     this.#memory = new CacheMemory(run.library, cache, 1, contextLength);
-    this.#memory.bind(0, 1, (entries) => {
-      for (const { input, output, value } of entries) {
-        run.plan.bindInput(input, value);
-        run.plan.bindOutput(output, value);
-      }
-    });
+    this.#memory.bind(0, 1, run.plan);
   }
 
   /** What is behind the past is overwritten before the graph reads it. */

@@ -2,10 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { dropFilePages, giveBackFreed } from '../lib/own-memory.ts';
 import { replaceAccuracyLevel } from './accuracy-level.ts';
 import type { DecoderRows } from './decoder.ts';
-import { type Library, NativeSession, useHugePages } from './ffi/index.ts';
+import { type Library, NativeSession } from './ffi/index.ts';
+import { settleLoaded } from './loaded-memory.ts';
 import { NativeRows } from './native-rows.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
 
@@ -19,11 +19,7 @@ export async function openNativeRows(
 ): Promise<DecoderRows> {
   const session = await openSession(library, graphPath, compute);
   try {
-    dropFilePages(dirname(graphPath));
-    // Before what is in use is looked for: what was freed looks the same from outside.
-    giveBackFreed();
-    // Before there is a KV cache: its pages are to come one by one, as far as somebody reaches.
-    void useHugePages(library);
+    settleLoaded(library, graphPath);
     return new NativeRows(session, contextLength, rowsFor(session));
   } catch (thrown) {
     await session.release();

@@ -143,12 +143,7 @@ export class NativeRows implements DecoderRows, RowRunner {
     if (keepsLogits) plan.bindInput('num_logits_to_keep', this.#kept);
     plan.bindInput('seqlens_k', seqlens);
     plan.bindInput('total_sequence_length', this.#total);
-    this.#memory.bind(first, count, (entries) => {
-      for (const { input, output, value } of entries) {
-        plan.bindInput(input, value);
-        plan.bindOutput(output, value);
-      }
-    });
+    this.#memory.bind(first, count, plan);
     return plan;
   }
 

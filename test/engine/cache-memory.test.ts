@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type BoundEntry, CacheMemory } from '../../src/onnx/cache-memory.ts';
+import { CacheMemory } from '../../src/onnx/cache-memory.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
-import { openLibrary } from '../../src/onnx/ffi/index.ts';
+import { type NativeValue, openLibrary } from '../../src/onnx/ffi/index.ts';
 import type { CacheEntry } from '../../src/onnx/graph-interface.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -17,6 +17,17 @@ const cache: CacheEntry[] = [
   { input: 'past.key', output: 'present.key', type: 'float32', heads: 3, headSize: 5 },
   { input: 'past.value', output: 'present.value', type: 'int8', heads: 2, headSize: 7 },
 ];
+
+/** Notes what it is bound to: the tensors of each time together. */
+function planOf(times: NativeValue[][]) {
+  return {
+    bindInput: (name: string, value: NativeValue) => {
+      if (name === cache[0]!.input) times.push([]);
+      times.at(-1)!.push(value);
+    },
+    bindOutput: () => undefined,
+  };
+}
 
 /** Whatever a row has left: bytes that depend on all of it. */
 function bytesOf(memory: CacheMemory, row: number, tokens: number): Uint8Array {
@@ -50,9 +61,10 @@ test('what rows have left is the same bytes however far they grow after it, and 
 
 test('whoever uses rows is told where they are as soon as there is room, and after each move', () => {
   const memory = new CacheMemory(library, cache, 2, contextLength);
-  const [first, both]: [readonly BoundEntry[][], readonly BoundEntry[][]] = [[], []];
-  memory.bind(0, 1, (bound) => void (first as BoundEntry[][]).push([...bound]));
-  memory.bind(0, 2, (bound) => void (both as BoundEntry[][]).push([...bound]));
+  const first: NativeValue[][] = [];
+  const both: NativeValue[][] = [];
+  memory.bind(0, 1, planOf(first));
+  memory.bind(0, 2, planOf(both));
   memory.reach(0, 100);
   assert.deepEqual([first.length, both.length], [1, 0], 'there is no room for the second row yet');
   memory.reach(1, 1);
@@ -62,33 +74,34 @@ test('whoever uses rows is told where they are as soon as there is room, and aft
   memory.reach(0, 300);
   assert.deepEqual([first.length, both.length], [3, 2], 'nothing has moved');
   assert.deepEqual(
-    both.at(-1)!.map(({ value }) => value.dims),
+    both.at(-1)!.map(({ dims }) => dims),
     [
       [2, 3, 384, 5],
       [2, 2, 384, 7],
     ],
   );
-  assert.ok([...first.slice(0, -1), ...both.slice(0, -1)].flat().every(({ value }) => !value.usable));
+  assert.ok([...first.slice(0, -1), ...both.slice(0, -1)].flat().every(({ usable }) => !usable));
   memory.release();
   assert.ok(
-    [...first, ...both].flat().every(({ value }) => !value.usable),
+    [...first, ...both].flat().every(({ usable }) => !usable),
     'nothing is left to release',
   );
 });
 
 test('a cache of which nothing is held has no more room than one that is new', () => {
   const memory = new CacheMemory(library, cache, 2, contextLength);
-  const capacities: number[] = [];
-  memory.bind(0, 1, ([key]) => void capacities.push(key!.value.dims[2]!));
+  const bound: NativeValue[][] = [];
+  memory.bind(0, 1, planOf(bound));
+  const capacity = () => bound.at(-1)![0]!.dims[2];
   memory.reach(0, 1000);
   memory.reach(1, 10);
   memory.rewind(0, 0);
   memory.reach(0, 1);
-  assert.equal(capacities.at(-1), 1296, 'the other row stays where it is');
+  assert.equal(capacity(), 1296, 'the other row stays where it is');
   memory.rewind(0, 0);
   memory.rewind(1, 0);
   memory.reach(0, 1);
-  assert.equal(capacities.at(-1), 256);
+  assert.equal(capacity(), 256);
 });
 
 test('room for the whole context takes memory where it is used, and where it was used before', () => {
