@@ -36,29 +36,29 @@ function bytesOf(memory: CacheMemory, row: number, tokens: number): Uint8Array {
 
 for (const free of [0, 1e12])
   test(`with ${free} bytes free, what rows have left is the same bytes however far they grow after it, and whichever row begins`, () => {
-  const memory = new CacheMemory(library, cache, 3, contextLength, { free: () => free });
-  const lengths = [200, 0, 0];
-  const expected: Uint8Array[] = [];
-  const fill = (row: number, tokens: number) => {
-    lengths[row] = tokens;
-    expected[row] = bytesOf(memory, row, tokens);
-    memory.reach(row, tokens);
-    memory.copyIn(row, tokens, expected[row]);
-  };
-  fill(0, 200);
-  for (const [row, tokens] of [
-    [2, 70],
-    [0, 300],
-    [1, 513],
-    [2, 1400],
-    [0, contextLength],
-  ] as const) {
-    memory.reach(row, tokens);
-    for (const [known, bytes] of expected.entries())
-      if (bytes !== undefined) assert.deepEqual(memory.copyOut(known, lengths[known]!), bytes);
-    if (row !== 0) fill(row, tokens);
-  }
-});
+    const memory = new CacheMemory(library, cache, 3, contextLength, { free: () => free });
+    const lengths = [200, 0, 0];
+    const expected: Uint8Array[] = [];
+    const fill = (row: number, tokens: number) => {
+      lengths[row] = tokens;
+      expected[row] = bytesOf(memory, row, tokens);
+      memory.reach(row, tokens);
+      memory.copyIn(row, tokens, expected[row]);
+    };
+    fill(0, 200);
+    for (const [row, tokens] of [
+      [2, 70],
+      [0, 300],
+      [1, 513],
+      [2, 1400],
+      [0, contextLength],
+    ] as const) {
+      memory.reach(row, tokens);
+      for (const [known, bytes] of expected.entries())
+        if (bytes !== undefined) assert.deepEqual(memory.copyOut(known, lengths[known]!), bytes);
+      if (row !== 0) fill(row, tokens);
+    }
+  });
 
 test('whoever uses rows is told where they are as soon as there is room, and after each move', () => {
   const memory = new CacheMemory(library, cache, 2, contextLength);
@@ -138,7 +138,10 @@ test('where memory is short, what a cache leaves behind as it grows is given bac
 
 test('a cache for which there are no addresses says how many tokens it was for', () => {
   const endless = [{ ...cache[0]!, heads: 1e6, headSize: 1024 }];
-  assert.throws(() => new CacheMemory(library, endless, 4, 2 ** 20), { code: 'out_of_memory', message: /1048576/ });
+  assert.throws(() => new CacheMemory(library, endless, 4, 2 ** 20), {
+    code: 'out_of_memory',
+    message: /1048576/,
+  });
 });
 
 for (const kvCache of ['float32', 'int8'] as const)
@@ -191,7 +194,13 @@ function presentBytes(memory: Uint8Array): number {
   const page = 4096;
   const entries = new BigUint64Array(Math.ceil(memory.length / page));
   const file = openSync('/proc/self/pagemap', 'r');
-  readSync(file, entries, 0, entries.byteLength, Math.floor(Number(library.koffi.address(memory)) / page) * 8);
+  readSync(
+    file,
+    entries,
+    0,
+    entries.byteLength,
+    Math.floor(Number(library.koffi.address(memory)) / page) * 8,
+  );
   closeSync(file);
   return entries.filter((entry) => entry >> 63n === 1n).length * page;
 }
