@@ -7,6 +7,7 @@ import type { BackoffBounds } from './lib/backoff.ts';
 import { monotonicMs } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { within } from './lib/within.ts';
+import { Access } from './mqtt/access.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
 import { type Connection, reasonCodes } from './mqtt/client.ts';
 import { brokerAccess, type ConnectionOptions } from './mqtt/connection-options.ts';
@@ -15,7 +16,6 @@ import type { IncomingMessage } from './mqtt/inbox.ts';
 import { type Ended, Link } from './mqtt/link.ts';
 import { Outbox, type Parcel } from './mqtt/outbox.ts';
 import { Presence } from './mqtt/presence.ts';
-import { Probe } from './mqtt/probe.ts';
 import { RetainedMemory } from './mqtt/retained-memory.ts';
 
 export interface UplinkParts {
@@ -44,7 +44,7 @@ export class Uplink {
   readonly #parts: UplinkParts;
   readonly #outbox: Outbox;
   readonly #retained = new RetainedMemory();
-  readonly #probe: Probe;
+  readonly #access: Access;
   readonly #duplicates: DuplicateWatch;
   readonly #addresses: BrokerAddresses;
   readonly #link: Link;
@@ -52,19 +52,21 @@ export class Uplink {
   /** Until when the last broker was certainly there. `monotonicMs()` */
   #lostAt = 0;
   #wasUp = false;
-  /** What the broker of this connection has refused so far: each is said once. */
-  readonly #refusals = new Set<string>();
+  /** How long a broker that has gone silent may have been so. */
+  #silenceMs = 0;
   /** Another device uses this one's name, as far as is known. */
   #duplicated = false;
   #forgetting: NodeJS.Timeout | null = null;
 
   constructor(parts: UplinkParts) {
     this.#parts = parts;
-    const { config, topics, boot } = parts;
+    const { config, boot } = parts;
     this.presence = this.#makePresence();
-    const silenceMs = keepalivesMissed * config.mqtt.keepalive_s * 1000;
-    this.#outbox = new Outbox({ refused: (topic, code) => this.#onRefused(topic, code) });
-    this.#probe = new Probe(topics.probe, boot);
+    this.#access = this.#makeAccess();
+    this.#outbox = new Outbox({
+      refused: (topic, code) => this.#access.refused(topic, code),
+      taken: (topic) => this.#access.taken(topic),
+    });
     this.#duplicates = new DuplicateWatch(boot);
     this.#addresses = new BrokerAddresses(config.mqtt);
     this.#link = new Link(
@@ -78,7 +80,8 @@ export class Uplink {
         up: (connection) => this.#onUp(connection),
         down: ({ code, message }, retryMs) => {
           this.presence.lost();
-          if (this.#wasUp) this.#lostAt = monotonicMs() - (code === 'timeout' ? silenceMs : 0);
+          this.#access.end();
+          if (this.#wasUp) this.#lostAt = monotonicMs() - (code === 'timeout' ? this.#silenceMs : 0);
           this.#wasUp = false;
           this.#outbox.use(null);
           if (this.#forgetting !== null) clearTimeout(this.#forgetting);
@@ -104,6 +107,7 @@ export class Uplink {
     await within(flushMs, this.#outbox.idle());
     await within(flushMs, this.presence.offline('stopped'));
     if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    this.#access.end();
     await this.#link.stop();
   }
 
@@ -121,7 +125,8 @@ export class Uplink {
     const publishing = connection.publish(topic, JSON.stringify(document), { qos });
     void publishing.then(
       (code) => {
-        if (code >= reasonCodes.failure) this.#onRefused(topic, code);
+        if (code >= reasonCodes.failure) this.#access.refused(topic, code);
+        else this.#access.taken(topic);
       },
       () => undefined,
     );
@@ -129,21 +134,21 @@ export class Uplink {
   }
 
   async #onUp(connection: Connection): Promise<void> {
-    const { topics, log, counters } = this.#parts;
+    const { config, log, counters } = this.#parts;
     const protocol = connection.protocol === 5 ? 'MQTT 5' : 'MQTT 3.1.1';
     log.info({ broker: this.#addresses.current, protocol }, 'connected');
     if (this.#connections++ > 0) counters.mqtt_reconnects++;
-    this.#refusals.clear();
-    this.presence.condition('acl', null);
+    // Prompts for a device that is away are then lost, and nobody but the broker can help it.
+    if (config.mqtt.session_expiry_s > 0 && !connection.keeps_sessions)
+      log.warn('the broker keeps nothing for this device while it is away: its session expiry is 0');
     this.#forgetDuplicateLater();
-    await connection.subscribe([topics.status, topics.probe, topics.prompt, topics.cancel, topics.ack]);
+    await this.#access.begin(connection);
     await this.presence.born(connection);
     if (connection.connected) this.#outbox.use(connection);
     this.#giveAgain(connection);
     this.#wasUp = true;
-    const finding = await this.#probe.run(connection);
-    if (finding !== null) log.error(finding);
-    this.presence.condition('probe', finding);
+    this.#silenceMs = keepalivesMissed * connection.keepalive_s * 1000;
+    await this.#access.check(connection);
   }
 
   #remembered(parcel: Parcel): Parcel {
@@ -174,7 +179,7 @@ export class Uplink {
       this.#parts.message(message, acknowledge);
       return;
     }
-    if (message.topic === probe) this.#probe.hear(message.payload);
+    if (message.topic === probe) this.#access.hear(message.payload);
     else this.#onStatus(message.payload);
     acknowledge();
   }
@@ -227,20 +232,16 @@ export class Uplink {
       : { min_ms: reconnect_min_ms, max_ms: reconnect_max_ms };
   }
 
-  #onRefused(topic: string, code: number): void {
-    const { config, topics, log } = this.#parts;
-    // Where a topic ends with a request's id, that is for the log alone.
-    const known = Object.values(topics).includes(topic);
-    const place = known ? topic : `${topic.split('/').slice(0, -1).join('/')}/…`;
-    const why =
-      code === reasonCodes.packetTooLarge
-        ? `the broker's packets are too small for ${place}: raise its limit`
-        : `the broker refuses publishing to ${place} (code ${code}): check its ACL`;
-    if (this.#refusals.has(why)) return;
-    this.#refusals.add(why);
-    log.error({ topic, code }, 'the broker refuses a publish');
-    // Somebody else's topic that the ACL keeps from this device says nothing about the device.
-    if (topic.startsWith(`${config.topic_prefix}/${config.device}/`)) this.presence.condition('acl', why);
+  #makeAccess(): Access {
+    const { config, topics, boot, log } = this.#parts;
+    return new Access({
+      topics,
+      own_prefix: `${config.topic_prefix}/${config.device}/`,
+      boot,
+      log,
+      condition: (name, why) => this.presence.condition(name, why),
+      sayAgain: () => this.presence.again(),
+    });
   }
 
   #makePresence(): Presence {
@@ -251,7 +252,8 @@ export class Uplink {
       boot,
       info,
       extras: () => (discovery ? [discoveryOf(info(), topics, prefix)] : []),
-      refused: (topic, code) => this.#onRefused(topic, code),
+      refused: (topic, code) => this.#access.refused(topic, code),
+      taken: (topic) => this.#access.taken(topic),
       changed: () => this.#parts.changed(),
     });
   }

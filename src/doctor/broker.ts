@@ -24,6 +24,7 @@ const stepOf: Record<TroubleCode, Step> = {
   taken_over: 'mqtt',
   flooded: 'mqtt',
   packet: 'mqtt',
+  unsuitable: 'mqtt',
   credentials: 'authentication',
   not_authorized: 'acl',
 };

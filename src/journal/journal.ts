@@ -3,11 +3,10 @@ import type { PromptRequest } from '../contract/prompt.ts';
 import type { BackoffBounds } from '../lib/backoff.ts';
 import { SlmdError } from '../lib/errors.ts';
 import type { OomKills } from '../lib/oom-kills.ts';
-import { lockDirectory } from './lock.ts';
 import { diskStorage, type LogStorage } from './log-file.ts';
 import { type ReadLog, readLog } from './log-reader.ts';
 import { LogWriter, type LogWriterOptions } from './log-writer.ts';
-import { type Moment, momentNow, sinceMs } from './moment.ts';
+import { type Moment, momentNow, reckoned, sinceMs } from './moment.ts';
 import { encodeRecord, type JournalRecord, type OomCount, type Routing } from './record.ts';
 
 /** What the device knows of a request id. */
@@ -53,6 +52,9 @@ export interface JournalOptions {
   recovered(): void;
 }
 
+/** What a disk says that is full, worn or mounted read-only. Anything else is a directory that is not there to be used. */
+const passingTroubles: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO']);
+
 /** Logs smaller than this are not worth a rewrite; larger ones where three quarters are history. */
 const rewriteBytesMin = 262_144;
 const historyFactor = 4;
@@ -66,6 +68,7 @@ const historyFactor = 4;
  */
 export class Journal {
   readonly #options: JournalOptions;
+  readonly #storage: LogStorage;
   readonly #entries = new Map<string, Entry>();
   readonly #sizes = new Map<string, number>();
   #liveBytes = 0;
@@ -73,33 +76,52 @@ export class Journal {
   #owedBytes = 0;
   #finished = 0;
   #writer: LogWriter;
-  #unlock: () => void = () => undefined;
+  #unlock: (() => void) | null = null;
 
   constructor(options: JournalOptions) {
     this.#options = options;
-    this.#writer = this.#writerFrom(0);
+    this.#storage = options.storage ?? diskStorage;
+    this.#writer = this.#writerFrom({ bytes: 0, torn_bytes: 0 });
   }
 
   /**
-   * Reads what an earlier process has left, a torn or damaged log included.
+   * Reads what an earlier process has left, a torn or damaged log included. A disk that is full or read-only
+   * is trouble from the start, and no reason not to: what there is to deliver is delivered meanwhile.
    *
    * @returns what was found: the bytes of a torn tail, the lines that were damaged
    * @throws SlmdError `journal_in_use`; file system errors as they come
    */
   async start(): Promise<Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>> {
-    this.#unlock = lockDirectory(this.#options.dir, momentNow().boot_id);
-    const read = await readLog(this.#path);
+    const trouble = this.#tryLock();
     this.#entries.clear();
-    for (const record of read.records) this.#apply(record);
-    this.#writer = this.#writerFrom(read.bytes);
+    const read = await readLog(this.#path, (record) => this.#apply(record));
+    const now = momentNow();
+    for (const entry of this.#entries.values()) entry.at = reckoned(entry.at, now);
+    this.#writer = this.#writerFrom(read);
+    if (trouble !== null) this.#writer.beginTroubled(trouble);
     return { torn_bytes: read.torn_bytes, damaged_lines: read.damaged_lines };
   }
 
   /** Writes what waits to be written, and lets another process have the journal. */
   async stop(): Promise<void> {
     await this.#writer.close();
-    this.#unlock();
-    this.#unlock = () => undefined;
+    this.#unlock?.();
+    this.#unlock = null;
+  }
+
+  /** @returns why a disk that may get well does not take the lock now, null where it does */
+  #tryLock(): Error | null {
+    try {
+      this.#lock();
+      return null;
+    } catch (error) {
+      if (!passingTroubles.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      return error as Error;
+    }
+  }
+
+  #lock(): void {
+    this.#unlock ??= this.#storage.lock(this.#options.dir, momentNow().boot_id);
   }
 
   get bytes(): number {
@@ -187,18 +209,25 @@ export class Journal {
     return join(this.#options.dir, 'journal.log');
   }
 
-  #writerFrom(bytes: number): LogWriter {
-    const { storage = diskStorage, retry, trouble, recovered } = this.#options;
+  #writerFrom({ bytes, torn_bytes }: Pick<ReadLog, 'bytes' | 'torn_bytes'>): LogWriter {
+    const { retry, trouble, recovered } = this.#options;
     const options: LogWriterOptions = {
       path: this.#path,
-      storage,
+      storage: {
+        // What could not be locked at the start is locked before it is written to.
+        open: async (path, empty) => {
+          this.#lock();
+          return this.#storage.open(path, empty);
+        },
+        replace: (from, to) => this.#storage.replace(from, to),
+      },
       retry,
       trouble,
       recovered,
       snapshot: () => [...this.#entries].flatMap(([id, entry]) => recordsOf(id, entry).map(encodeRecord)),
       worthRewriting: (size) => size > Math.max(rewriteBytesMin, historyFactor * this.#liveBytes),
     };
-    return new LogWriter(options, bytes);
+    return new LogWriter(options, bytes, torn_bytes > 0);
   }
 
   #append(record: JournalRecord, refusable: boolean): Promise<void> {

@@ -16,9 +16,7 @@ export function lockDirectory(dir: string, bootId: string): () => void {
   const file = join(dir, 'lock');
   for (;;) {
     try {
-      const fd = openSync(file, 'wx', 0o600);
-      writeSync(fd, `${process.pid} ${bootId}\n`);
-      closeSync(fd);
+      makeLock(file, `${process.pid} ${bootId}\n`);
       return () => rmSync(file, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
@@ -30,6 +28,19 @@ export function lockDirectory(dir: string, bootId: string): () => void {
         );
       rmSync(file, { force: true });
     }
+  }
+}
+
+/** A full disk makes a file and does not fill it: then there is no lock. */
+function makeLock(file: string, holder: string): void {
+  const fd = openSync(file, 'wx', 0o600);
+  try {
+    writeSync(fd, holder);
+  } catch (error) {
+    rmSync(file, { force: true });
+    throw error;
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -1,9 +1,12 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { lockDirectory } from './lock.ts';
 
 /** The operations on a file that can fail on a worn or full card; tests bring their own. */
 export interface LogStorage {
+  /** Makes a directory this process's alone, and returns what gives it back. @throws SlmdError `journal_in_use` */
+  lock(dir: string, bootId: string): () => void;
   /** Opens for appending, creating it; `empty` drops what is in it. */
   open(path: string, empty: boolean): Promise<LogHandle>;
   /** Replaces a file by another, durably. */
@@ -18,6 +21,7 @@ export interface LogHandle {
 }
 
 export const diskStorage: LogStorage = {
+  lock: lockDirectory,
   async open(path, empty) {
     const { O_WRONLY, O_CREAT, O_APPEND, O_TRUNC } = constants;
     const file = await open(path, O_WRONLY | O_CREAT | O_APPEND | (empty ? O_TRUNC : 0), 0o600);

@@ -1,9 +1,8 @@
-import { readFile, truncate } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { decodeRecord, type JournalRecord } from './record.ts';
 
 export interface ReadLog {
-  records: JournalRecord[];
-  /** The file's length after reading: it ends with a whole line. */
+  /** Up to here there are whole lines. */
   bytes: number;
   /** A last line that was being written when the power went. It was never acknowledged. */
   torn_bytes: number;
@@ -11,21 +10,29 @@ export interface ReadLog {
   damaged_lines: number;
 }
 
-/** Reads a log, and cuts a torn tail off so that the next line starts on its own. */
-export async function readLog(path: string): Promise<ReadLog> {
-  const content = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return Buffer.alloc(0);
-    throw error;
-  });
-  const end = content.lastIndexOf(10) + 1;
-  if (end < content.length) await truncate(path, end);
-  const log: ReadLog = { records: [], bytes: end, torn_bytes: content.length - end, damaged_lines: 0 };
-  for (let start = 0; start < end; ) {
-    const newline = content.indexOf(10, start);
-    const record = decodeRecord(content.toString('utf8', start, newline));
-    if (record === null) log.damaged_lines++;
-    else log.records.push(record);
-    start = newline + 1;
+/** A log is mostly history: of all of it at once a small board would have no memory for the model. */
+const chunkBytes = 262_144;
+
+/** Reads a log from its start, a record at a time. One that is not there is empty. */
+export async function readLog(path: string, take: (record: JournalRecord) => void): Promise<ReadLog> {
+  const log: ReadLog = { bytes: 0, torn_bytes: 0, damaged_lines: 0 };
+  let rest = Buffer.alloc(0);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: chunkBytes })) {
+      const text = Buffer.concat([rest, chunk as Buffer]);
+      const end = text.lastIndexOf(10) + 1;
+      for (let start = 0; start < end; ) {
+        const newline = text.indexOf(10, start);
+        const record = decodeRecord(text.toString('utf8', start, newline));
+        if (record === null) log.damaged_lines++;
+        else take(record);
+        start = newline + 1;
+      }
+      log.bytes += end;
+      rest = text.subarray(end);
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  return log;
+  return { ...log, torn_bytes: rest.length };
 }

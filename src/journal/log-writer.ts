@@ -4,7 +4,7 @@ import type { LogHandle, LogStorage } from './log-file.ts';
 
 export interface LogWriterOptions {
   path: string;
-  storage: LogStorage;
+  storage: Pick<LogStorage, 'open' | 'replace'>;
   /** How long to wait between attempts to write again. */
   retry: BackoffBounds;
   /** The lines that a fresh log needs, in order: everything that is still true. */
@@ -49,10 +49,14 @@ export class LogWriter {
   #rewriteAbove = 0;
   #closing = false;
   #wake: () => void = () => undefined;
+  /** Something stands behind the durable part, and is to be taken back before anything is written. */
+  #torn: boolean;
 
-  constructor(options: LogWriterOptions, bytes: number) {
+  /** @param torn whether the file goes on behind its first `bytes` */
+  constructor(options: LogWriterOptions, bytes = 0, torn = false) {
     this.#options = options;
     this.#bytes = bytes;
+    this.#torn = torn;
   }
 
   get bytes(): number {
@@ -69,6 +73,12 @@ export class LogWriter {
       this.#waiting.push({ line, refusable, durable, resolve, reject });
       this.#writing ??= this.#run();
     });
+  }
+
+  /** The disk is known to be in trouble before anything was written to it: it is tried until it is not. */
+  beginTroubled(error: Error): void {
+    this.#onTrouble(error, []);
+    this.#writing ??= this.#run();
   }
 
   /** Writes what waits, then closes; a disk in trouble is tried once more and then left. */
@@ -104,6 +114,7 @@ export class LogWriter {
     else if (this.#bytes > this.#rewriteAbove && this.#options.worthRewriting(this.#bytes))
       await this.#tryRewrite();
     this.#handle ??= await storage.open(path, false);
+    if (this.#torn) await this.#cut(this.#handle);
     const text = batch.length > 0 ? batch.map(({ line }) => line).join('') : ' '.repeat(probeBytes);
     await this.#write(this.#handle, text);
     if (batch.length === 0) await this.#cut(this.#handle);
@@ -134,6 +145,7 @@ export class LogWriter {
     this.#mustRewrite = true;
     await handle.truncate(this.#bytes);
     this.#mustRewrite = false;
+    this.#torn = false;
   }
 
   /** A log that could be shorter is no trouble: without room for a fresh one the old one goes on. */
@@ -164,6 +176,7 @@ export class LogWriter {
     await this.#handle?.close().catch(() => undefined);
     this.#handle = fresh;
     this.#mustRewrite = false;
+    this.#torn = false;
     this.#rewriteAbove = 0;
   }
 

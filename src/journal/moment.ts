@@ -25,6 +25,18 @@ export function sinceMs(moment: Moment, now = momentNow()): number {
   return Math.max(0, elapsed);
 }
 
+/**
+ * A moment of another boot as it can be reckoned with: the same one, or now where its wall clock was not set
+ * yet, or was set back since. An age of half a century, or one that never grows, is none.
+ */
+export function reckoned(moment: Moment, now: Moment): Moment {
+  const set = moment.wall_ms >= clocksSetSince_ms && moment.wall_ms <= now.wall_ms;
+  return set || moment.boot_id === now.boot_id ? moment : now;
+}
+
+/** slmd is younger than this. A board without a battery for its clock starts in 1970, until it hears the time. */
+const clocksSetSince_ms = Date.UTC(2025, 0, 1);
+
 let bootId: string | undefined;
 
 /** The kernel's name for this boot; where there is none, one of this process. */

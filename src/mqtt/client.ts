@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
-import { receive } from './intake.ts';
+import { keepsSessions, receive } from './intake.ts';
 import { ConnectError, disconnectTrouble, floodTrouble, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
@@ -56,6 +56,10 @@ export class Connection {
   readonly limits: BrokerLimits;
   /** Whether the broker remembers this client. */
   readonly session_present: boolean;
+  /** Whether it will, as far as it says. */
+  readonly keeps_sessions: boolean;
+  /** As the broker wants it, where it has a wish. */
+  readonly keepalive_s: number;
   /** Settles once, when the connection is over. */
   readonly closed: Promise<Trouble>;
   readonly #client: MqttClient;
@@ -78,6 +82,8 @@ export class Connection {
       receive_maximum: connack.properties?.receiveMaximum ?? 65_535,
     };
     this.session_present = connack.sessionPresent;
+    this.keeps_sessions = keepsSessions(client);
+    this.keepalive_s = client.keepalive;
     this.#window = new Window(this.limits.receive_maximum);
     this.closed = closed;
     void closed.then((trouble) => {
@@ -127,12 +133,12 @@ export class Connection {
     );
     client.on('connect', (connack) => resolve(new Connection(client, protocol, connack, over.promise)));
     client.on('error', (error) => {
-      trouble ??= troubleOf(error, options.url, reached);
+      trouble ??= troubleOf(error, options.url, reached, client.serverProperties?.serverReference);
       client.end(true);
       reject(new ConnectError(trouble, { cause: error }));
     });
     client.on('disconnect', (packet) => {
-      trouble ??= disconnectTrouble(packet.reasonCode ?? 0, options.url);
+      trouble ??= disconnectTrouble(packet.reasonCode ?? 0, options.url, packet.properties?.serverReference);
     });
     client.on('close', () => {
       const ended: Trouble = trouble ?? { code: 'closed', message: `${options.url} closed the connection` };
@@ -149,11 +155,25 @@ export class Connection {
     return this.#client.connected;
   }
 
-  /** Subscribes with QoS 1. Throws where the broker refuses; some brokers grant and then filter. */
-  async subscribe(topics: string[]): Promise<void> {
+  /**
+   * Subscribes with QoS 1. Some brokers grant what they then filter.
+   *
+   * @returns what the broker refuses, with its reason code: empty where it grants everything
+   * @throws when the connection ends first
+   */
+  async subscribe(topics: readonly string[]): Promise<Map<string, number>> {
     const retain = this.protocol === 5 ? { rap: true } : {};
     const wanted = Object.fromEntries(topics.map((topic) => [topic, { qos: 1 as const, ...retain }]));
-    await this.#whileOpen(this.#client.subscribeAsync(wanted));
+    try {
+      await this.#whileOpen(this.#client.subscribeAsync(wanted));
+      return new Map();
+    } catch (error) {
+      // One code for each topic, in their order.
+      const granted = (error as { packet?: { granted?: unknown } }).packet?.granted;
+      if (!Array.isArray(granted) || granted.length !== topics.length) throw error;
+      const answers = topics.map((topic, i) => [topic, Number(granted[i])] as const);
+      return new Map(answers.filter(([, code]) => code >= reasonCodes.failure));
+    }
   }
 
   unsubscribe(topics: string[]): Promise<unknown> {

@@ -5,6 +5,8 @@ import { incoming, type PublishPacket } from './incoming.ts';
 /** What of MQTT.js's client a message comes through. */
 export interface Receiver {
   readonly connected: boolean;
+  /** What the broker's CONNACK said. */
+  readonly serverProperties?: { sessionExpiryInterval?: number } | undefined;
   readonly stream: { write(bytes: Buffer): unknown };
   handleMessage(
     packet: PublishPacket & { qos: 0 | 1 | 2; messageId?: number },
@@ -14,7 +16,7 @@ export interface Receiver {
 
 export interface IntakeOptions {
   protocolVersion: 4 | 5;
-  /** Whether the broker keeps what is not acknowledged beyond the connection. */
+  /** Whether the broker was asked to keep what is not acknowledged beyond the connection. */
   sessionKept: boolean;
 }
 
@@ -69,7 +71,7 @@ export function receive(
       events.flooded();
       return callback(left);
     }
-    events.message(incoming(packet, owed && sessionKept), () => {
+    events.message(incoming(packet, owed && sessionKept && keepsSessions(client)), () => {
       if (!owed || !client.connected) return;
       owed = false;
       unacknowledged--;
@@ -80,4 +82,9 @@ export function receive(
     inTurn = 0;
     setImmediate(callback, left);
   };
+}
+
+/** A broker may keep a session for less long than it was asked to, and says so: 0 is not at all. */
+export function keepsSessions({ serverProperties }: Pick<Receiver, 'serverProperties'>): boolean {
+  return serverProperties?.sessionExpiryInterval !== 0;
 }

@@ -22,6 +22,8 @@ export interface Parcel {
 export interface OutboxEvents {
   /** The broker said no: an ACL, a quota, a topic it does not like. */
   refused(topic: string, reasonCode: number): void;
+  /** The broker has it. */
+  taken(topic: string): void;
 }
 
 /** Publishes under way at once; the broker may allow fewer. */
@@ -134,6 +136,7 @@ export class Outbox {
     const unheardNow = code === reasonCodes.noMatchingSubscribers && !parcel.retain;
     this.#vain.delete(parcel);
     if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
+    else this.#events.taken(parcel.topic);
     if (code >= reasonCodes.failure && !parcel.optional) this.#again(parcel, times, refused);
     else if (unheardNow && times < unheardMax) this.#again(parcel, times, unheard);
     else parcel.delivered();

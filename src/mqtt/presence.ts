@@ -9,6 +9,7 @@ export interface PresenceOptions {
   extras(): { topic: string; payload: string }[];
   info(): Omit<Info, 'protocol'>;
   refused(topic: string, reasonCode: number): void;
+  taken(topic: string): void;
   /** The status is another, or has another connection or none to go out on. */
   changed(): void;
 }
@@ -83,6 +84,12 @@ export class Presence {
     this.#changed();
   }
 
+  /** Says everything once more, to a broker that has refused some of it. */
+  again(): void {
+    this.#published = '';
+    this.#changed({ info: true });
+  }
+
   lost(): void {
     this.#connection = null;
     this.#options.changed();
@@ -132,7 +139,9 @@ export class Presence {
         retain: true,
         content_type: 'application/json',
       });
-      if (code !== undefined && code >= reasonCodes.failure) this.#options.refused(topic, code);
+      if (code === undefined) return;
+      if (code >= reasonCodes.failure) this.#options.refused(topic, code);
+      else this.#options.taken(topic);
     } catch {
       // The connection ended: its successor is told everything again.
     }

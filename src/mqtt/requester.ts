@@ -2,7 +2,6 @@ import type { WireRequest } from '../contract/request.ts';
 import type { RequestEvent, Result, TokenBatch } from '../contract/result.ts';
 import type { Status } from '../contract/status.ts';
 import { type Topics, topicMatches, topicsOf } from '../contract/topics.ts';
-import { messageOf } from '../lib/errors.ts';
 import { within } from '../lib/within.ts';
 import { BrokerAddresses } from './broker-addresses.ts';
 import { type Connection, reasonCodes } from './client.ts';
@@ -104,7 +103,7 @@ export class Requester {
   /** The devices that the broker knows, with their states. */
   async devices(): Promise<Map<string, Status>> {
     const filter = `${this.#prefix}/+/status`;
-    await this.#link.connection?.subscribe([filter]);
+    await subscribed(this.#link.connection, [filter]);
     await new Promise((resolve) => setTimeout(resolve, discoveryMs));
     await this.#link.connection?.unsubscribe([filter]);
     return this.#statuses;
@@ -120,7 +119,7 @@ export class Requester {
       if (name === device && state === 'ready') ready.resolve();
       if (name === device && state === 'degraded') ready.reject(new Error(`${device} is degraded: ${why}`));
     };
-    await this.#link.connection?.subscribe([status]);
+    await subscribed(this.#link.connection, [status]);
     await ready.promise;
   }
 
@@ -169,7 +168,7 @@ export class Requester {
   async #put({ topics, request, reject }: Question, connection: Connection): Promise<void> {
     const { event, token, result, prompt } = topics;
     try {
-      await connection.subscribe([event(request.id), token(request.id), result(request.id)]);
+      await subscribed(connection, [event(request.id), token(request.id), result(request.id)]);
       const code = await connection.publish(prompt, JSON.stringify(request), {
         qos: 1,
         content_type: 'application/json',
@@ -178,8 +177,7 @@ export class Requester {
       if (code >= reasonCodes.failure) reject(notAllowed(`publishing to ${prompt} (code ${code})`));
     } catch (error) {
       // A connection that ended: the question is put again on the next.
-      if (connection.connected)
-        reject(notAllowed(`subscribing to ${result(request.id)}: ${messageOf(error)}`));
+      if (connection.connected) reject(error as Error);
     }
   }
 
@@ -211,6 +209,12 @@ export class Requester {
     if (topic === topics.token(request.id)) events.token?.(document as TokenBatch);
     if (topic === topics.result(request.id)) resolve(document as Result);
   }
+}
+
+/** @throws ConnectError where the broker refuses any of them */
+async function subscribed(connection: Connection | null, topics: string[]): Promise<void> {
+  for (const [topic, code] of (await connection?.subscribe(topics)) ?? [])
+    throw notAllowed(`subscribing to ${topic} (code ${code})`);
 }
 
 function notAllowed(what: string): ConnectError {

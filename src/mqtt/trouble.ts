@@ -9,6 +9,7 @@ export type TroubleCode =
   | 'tls'
   | 'credentials'
   | 'not_authorized'
+  | 'unsuitable'
   | 'protocol'
   | 'closed'
   | 'taken_over'
@@ -37,10 +38,11 @@ export class ConnectError extends Error {
  * CONNACK codes are those of MQTT 3.1.1 §3.2.2.3 (1–5) and MQTT 5.0 §3.2.2.2 (128 and up).
  *
  * @param reached whether the network connection was there: MQTT.js has one limit for it and the CONNACK
+ * @param elsewhere where the broker sends its clients, if it does
  */
-export function troubleOf(error: unknown, url: string, reached = true): Trouble {
+export function troubleOf(error: unknown, url: string, reached = true, elsewhere?: string): Trouble {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code === 'number') return connackTrouble(code, url);
+  if (typeof code === 'number') return connackTrouble(code, url, elsewhere);
   if (typeof code === 'string') return socketTrouble(code, String(message ?? code), url);
   const text = String(message ?? error);
   if (/connack timeout/i.test(text))
@@ -56,10 +58,57 @@ export function troubleOf(error: unknown, url: string, reached = true): Trouble 
 }
 
 /** What a broker says as it ends a connection (MQTT 5.0 §3.14.2.1). */
-export function disconnectTrouble(code: number, url: string): Trouble {
+export function disconnectTrouble(code: number, url: string, elsewhere?: string): Trouble {
   if (code === 142)
     return { code: 'taken_over', message: `${url} has given this client id to another connection` };
-  return { code: 'closed', message: `${url} ended the connection with code ${code}` };
+  return (
+    unsuitable(code, url, elsewhere) ?? {
+      code: 'closed',
+      message: `${url} ended the connection with code ${code}${meaningOf(code)}`,
+    }
+  );
+}
+
+/** What slmd cannot do without, and a broker that is no longer the right one. */
+function unsuitable(code: number, url: string, elsewhere?: string): Trouble | null {
+  const trouble = (message: string): Trouble => ({ code: 'unsuitable', message: `${url} ${message}` });
+  switch (code) {
+    case 154:
+      return trouble(
+        'retains no messages, and slmd needs that: allow it there (Mosquitto: retain_available)',
+      );
+    case 155:
+      return trouble('does not offer QoS 1, and slmd needs that: allow it there (Mosquitto: max_qos)');
+    case 156:
+    case 157:
+      return trouble(`sends its clients to ${elsewhere ?? 'another broker'}: set mqtt.url to that one`);
+    default:
+      return null;
+  }
+}
+
+/** MQTT 5.0 §2.4, as far as a broker may end a connection by it, or refuse one, and it is no news to a reader. */
+const meanings: { [code: number]: string } = {
+  129: 'malformed packet',
+  130: 'protocol error',
+  131: 'implementation specific error',
+  136: 'server unavailable',
+  137: 'server busy',
+  138: 'banned',
+  139: 'server shutting down',
+  141: 'keep alive timeout',
+  144: 'topic name invalid',
+  147: 'receive maximum exceeded',
+  149: 'packet too large',
+  150: 'message rate too high',
+  151: 'quota exceeded',
+  152: 'administrative action',
+  159: 'connection rate exceeded',
+  160: 'maximum connect time',
+};
+
+function meaningOf(code: number): string {
+  return code in meanings ? ` (${meanings[code]})` : '';
 }
 
 /** A broker that sends on and on, whatever has not been acknowledged. */
@@ -70,7 +119,7 @@ export function floodTrouble(url: string): Trouble {
   };
 }
 
-function connackTrouble(code: number, url: string): Trouble {
+function connackTrouble(code: number, url: string, elsewhere?: string): Trouble {
   if (code === 1 || code === 132)
     return { code: 'protocol', message: `${url} does not speak this version of MQTT (code ${code})` };
   if (code === 4 || code === 134 || code === 140)
@@ -85,7 +134,12 @@ function connackTrouble(code: number, url: string): Trouble {
     };
   if (code === 2 || code === 133)
     return { code: 'protocol', message: `${url} refused the client id (code ${code})` };
-  return { code: 'unreachable', message: `${url} refused the connection with code ${code}` };
+  return (
+    unsuitable(code, url, elsewhere) ?? {
+      code: 'unreachable',
+      message: `${url} refused the connection with code ${code}${meaningOf(code)}`,
+    }
+  );
 }
 
 function socketTrouble(code: string, message: string, url: string): Trouble {
@@ -110,8 +164,14 @@ function socketTrouble(code: string, message: string, url: string): Trouble {
       if (/CERT|SSL|TLS|EPROTO|SELF_SIGNED|UNABLE_TO/.test(code))
         return {
           code: 'tls',
-          message: `TLS with ${url} failed (${code}): check mqtt.ca_file, the certificates' dates and the host name`,
+          message: `TLS with ${url} failed (${code}): check mqtt.ca_file, the certificates' dates and the host name${clock(code)}`,
         };
       return { code: 'unreachable', message: `${url}: ${message}` };
   }
+}
+
+/** A board without a battery for its clock believes in 1970 that no certificate is valid yet. */
+function clock(code: string): string {
+  const dated = /NOT_YET_VALID|EXPIRED/.test(code);
+  return dated ? `, and this board's clock, which says ${new Date().toISOString()}` : '';
 }

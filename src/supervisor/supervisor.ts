@@ -61,6 +61,8 @@ interface Waiter {
 
 /** An engine that answered, or lived this long, was a good one: the next restart waits little again. */
 const stableMs = 60_000;
+/** A timer that is this late says more of this process than of the engine. */
+const heldUpMs = 1000;
 /** Whoever waits for an engine that ended this often without becoming ready is told so. */
 const failuresBeforeGivingUp = 3;
 
@@ -319,11 +321,20 @@ export class Supervisor {
     const loads = this.#process !== null && this.#info === null;
     if (!loads && (this.#process === null || this.#attempts.size === 0)) return;
     const signs = [...this.#attempts.values()].map(({ progressed_at }) => progressed_at);
-    const left = Math.min(this.#progressedAt, ...signs) + this.#patienceMs - monotonicMs();
-    this.#watchdog = setTimeout(() => {
-      this.#stalled = true;
-      void this.#process?.stop();
-    }, left);
+    const due = Math.min(this.#progressedAt, ...signs) + this.#patienceMs;
+    this.#watchdog = setTimeout(() => this.#onSilence(due), due - this.#progressedAt);
+  }
+
+  /** Where this process itself was held up, as by SIGSTOP, signs of life may wait to be read: they have time to be. */
+  #onSilence(due: number): void {
+    const now = monotonicMs();
+    if (now - due > heldUpMs) {
+      for (const attempt of this.#attempts.values()) attempt.progressed_at = now;
+      this.#watch();
+      return;
+    }
+    this.#stalled = true;
+    void this.#process?.stop();
   }
 
   get #patienceMs(): number {

@@ -36,20 +36,27 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
       await requester.ready();
     });
 
-    test(`[FAULT-11] [SLMD-STA-4] a device whose probe is not delivered is degraded, and says why, ${name}`, async (t) => {
-      const { requester } = await stageWith(t, without('probe'), { protocol });
+    test(`[FAULT-11] [SLMD-STA-4] a device whose probe is not delivered is degraded, and says why, until the ACL is mended, ${name}`, async (t) => {
+      const { broker, requester } = await stageWith(t, without('probe'), { protocol });
       const { why } = await requester.status(({ state }) => state === 'degraded');
       assert.match(why ?? '', /slmd\/kitchen\/probe.*ACL/);
+      const since = requester.heard.mark;
+      broker.reconfigure({ acl: whole });
+      await requester.ready({ since });
     });
   }
 
   test('[SLMD-STA-4] a device whose events are refused is degraded too, and says it once, MQTT 5', async (t) => {
-    const { requester, daemon } = await stageWith(t, without('event/#'), {});
+    const { broker, requester, daemon } = await stageWith(t, without('event/#'), {});
     await requester.ready();
     for (const prompt of ['echo 1', 'echo 2']) assert.equal((await requester.ask(prompt)).status, 'ok');
     const { why } = await requester.status(({ state }) => state === 'degraded');
     assert.match(why ?? '', /slmd\/kitchen\/event\/… \(code 135\)/);
     assert.equal(daemon.log.all.filter(({ level }) => level === 'error').length, 1);
+    const since = requester.heard.mark;
+    broker.reconfigure({ acl: whole });
+    await requester.ask('echo 3');
+    await requester.ready({ since });
   });
 
   test('[FAULT-11] [SLMD-STA-4] [SLMD-PRO-2] a device whose results are refused is degraded with the code, and delivers them when the ACL is mended, MQTT 5', async (t) => {
@@ -66,7 +73,18 @@ describe('a broker that asks who it is', { skip: mosquittoMissing() }, () => {
       0,
       'it stays connected',
     );
+    const since = requester.heard.mark;
     broker.reconfigure({ acl: whole });
     assert.equal((await requester.result('secret-id')).text, 'hello');
+    await requester.ready({ since });
+  });
+
+  test('[SLMD-STA-4] a device whose info is refused says it again when the ACL is mended, MQTT 5', async (t) => {
+    const { broker, requester } = await stageWith(t, without('info'), { protocol: '5.0' });
+    const { why } = await requester.status(({ state }) => state === 'degraded');
+    assert.match(why ?? '', /slmd\/kitchen\/info \(code 135\)/);
+    broker.reconfigure({ acl: whole });
+    await requester.info();
+    await requester.ready();
   });
 });

@@ -12,6 +12,7 @@ export interface DiskPoint {
 
 /** The disk under a process that kills itself at one exact point, as nothing from outside could. */
 export class DyingStorage implements LogStorage {
+  readonly lock = diskStorage.lock;
   readonly #point: DiskPoint;
   #seen = 0;
 

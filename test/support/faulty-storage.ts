@@ -1,11 +1,14 @@
 import { diskStorage, type LogHandle, type LogStorage } from '../../src/journal/log-file.ts';
 
-export type Fault = { on: 'write' | 'datasync' | 'truncate' | 'replace' | 'open'; code: 'ENOSPC' | 'EIO' };
+export type Fault = {
+  on: 'lock' | 'write' | 'datasync' | 'truncate' | 'replace' | 'open';
+  code: 'ENOSPC' | 'EIO' | 'EROFS' | 'EACCES';
+};
 
 /** The disk, with faults that a test switches on and off, and a count of what was asked of it. */
 export class FaultyStorage implements LogStorage {
   faults: Fault[] = [];
-  readonly calls = { write: 0, datasync: 0, truncate: 0, replace: 0, open: 0 };
+  readonly calls = { lock: 0, write: 0, datasync: 0, truncate: 0, replace: 0, open: 0 };
   /** How much of a write that fails has reached the file all the same. */
   written_before_failure = 0;
   /** Whether what is written becomes durable only when it is told to. */
@@ -25,6 +28,11 @@ export class FaultyStorage implements LogStorage {
 
   get held(): number {
     return this.#held.length;
+  }
+
+  lock(dir: string, bootId: string): () => void {
+    this.#check('lock');
+    return diskStorage.lock(dir, bootId);
   }
 
   async open(path: string, empty: boolean): Promise<LogHandle> {

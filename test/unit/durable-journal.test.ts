@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Journal } from '../../src/journal/journal.ts';
+import { type Moment, momentNow, sinceMs } from '../../src/journal/moment.ts';
 import { decodeRecord, encodeRecord } from '../../src/journal/record.ts';
 import {
   journalFile,
@@ -13,6 +14,7 @@ import {
 } from '../support/journal.ts';
 import { randomNumbers } from '../support/random.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { until } from '../support/wait.ts';
 
 const at = { boot_id: 'b', monotonic_ms: 1, wall_ms: 2 };
 
@@ -79,11 +81,13 @@ test('[FAULT-16] a log that is cut anywhere still opens, with every record befor
       stateOf(cut, ['a', 'b', 'c']).filter((pair) => (pair as unknown[])[1] !== null).length,
       Math.min(3, lines),
     );
-    assert.equal(cut.recovery.torn_bytes, statSyncDifference(path, bytes));
+    assert.equal(cut.recovery.torn_bytes, bytes - whole.subarray(0, bytes).lastIndexOf(10) - 1);
     // What is appended now must not be glued to the torn line.
     await cut.accept(promptOf('d'));
     await cut.stop();
-    assert.notEqual((await openJournal(t, journalOptions(dir))).find('d'), null);
+    const again = await openJournal(t, journalOptions(dir));
+    assert.notEqual(again.find('d'), null);
+    assert.deepEqual(again.recovery, { torn_bytes: 0, damaged_lines: 0 });
   }
 });
 
@@ -234,6 +238,31 @@ function randomStep(journal: Journal, id: string, random: () => number): Promise
 }
 
 /** How many bytes of a file cut at `bytes` were behind its last whole line. */
-function statSyncDifference(path: string, bytes: number): number {
-  return bytes - statSync(path).size;
+for (const [name, wall_ms] of [
+  ['was not set', 0],
+  ['was years ahead', Date.now() + 1e12],
+] as const)
+  test(`what was noted while the clock ${name}, in another boot, counts from this start`, async (t) => {
+    const dir = temporaryDir(t);
+    const at = { boot_id: 'another', monotonic_ms: 5, wall_ms };
+    const records = [
+      { kind: 'accepted', id: 'a', at, request: promptOf('a') },
+      { kind: 'finished', id: 'b', at, result: '{"id":"b"}', routing: noRouting },
+      { kind: 'delivered', id: 'b' },
+    ] as const;
+    writeFileSync(journalFile(dir), records.map(encodeRecord).join(''));
+    const journal = await openJournal(t, journalOptions(dir, { retention_ms: 50 }));
+    const { accepted } = journal.pending();
+    assert.equal(
+      sinceMs(accepted[0]!.at, started(accepted[0]!.at, 20)),
+      20,
+      'its deadline goes on from here',
+    );
+    // Forgotten neither before its time nor never.
+    await until(() => (journal.find('b') === null ? true : void journal.sweep()), 'b is forgotten');
+    assert.notEqual(journal.find('a'), null);
+  });
+
+function started(at: Moment, msAgo: number): Moment {
+  return { ...momentNow(), monotonic_ms: at.monotonic_ms + msAgo };
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { Journal } from '../../src/journal/journal.ts';
 import { decodeRecord } from '../../src/journal/record.ts';
 import { FaultyStorage } from '../support/faulty-storage.ts';
 import { journalFile, journalOptions, noRouting, openJournal, promptOf } from '../support/journal.ts';
@@ -58,6 +60,51 @@ for (const fault of [
     assert.deepEqual(again.recovery, { torn_bytes: 0, damaged_lines: 0 });
   });
 }
+
+for (const fault of [
+  { on: 'lock', code: 'ENOSPC' },
+  { on: 'lock', code: 'EROFS' },
+] as const) {
+  test(`[FAULT-16] [SLMD-PRO-4] a journal whose disk is in trouble at the start (${fault.code}) knows what it knew, and goes on when the disk works again`, async (t) => {
+    const dir = temporaryDir(t);
+    const before = await openJournal(t, journalOptions(dir));
+    await before.accept(promptOf('a'));
+    await before.stop();
+    appendFileSync(journalFile(dir), '1234abcd {"kind":"deliv');
+
+    const storage = new FaultyStorage();
+    storage.faults = [fault];
+    const told: string[] = [];
+    const recovered = Promise.withResolvers<void>();
+    const options = journalOptions(dir, {
+      storage,
+      trouble: (error) => told.push((error as NodeJS.ErrnoException).code ?? ''),
+      recovered: () => recovered.resolve(),
+    });
+    const journal = await openJournal(t, options);
+    assert.equal(journal.find('a')?.state, 'accepted');
+    assert.deepEqual(told, [fault.code]);
+    await assert.rejects(journal.accept(promptOf('b')), { code: 'storage_full' });
+    const finished = journal.finish('a', '{"id":"a"}', noRouting);
+
+    storage.faults = [];
+    await Promise.all([recovered.promise, finished]);
+    assert.ok(existsSync(join(dir, 'lock')), 'it is this process’s alone by then');
+    await journal.stop();
+    const again = await openJournal(t, journalOptions(dir));
+    assert.deepEqual(
+      ['a', 'b'].map((id) => again.find(id)?.state ?? null),
+      ['finished', null],
+    );
+    assert.deepEqual(again.recovery, { torn_bytes: 0, damaged_lines: 0 });
+  });
+}
+
+test('a journal in a directory that this process may not use does not start', async (t) => {
+  const storage = new FaultyStorage();
+  storage.faults = [{ on: 'lock', code: 'EACCES' }];
+  await assert.rejects(new Journal(journalOptions(temporaryDir(t), { storage })).start(), { code: 'EACCES' });
+});
 
 test('after a failed fdatasync nothing more is written to that file', async (t) => {
   const dir = temporaryDir(t);

@@ -10,7 +10,11 @@ interface Refused {
 
 function outbox(): { box: Outbox; refused: Refused[] } {
   const refused: Refused[] = [];
-  return { box: new Outbox({ refused: (topic, code) => refused.push({ topic, code }) }), refused };
+  const box = new Outbox({
+    refused: (topic, code) => refused.push({ topic, code }),
+    taken: () => undefined,
+  });
+  return { box, refused };
 }
 
 function parcel(topic: string, more: Partial<Parcel> = {}): Parcel {

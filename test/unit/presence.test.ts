@@ -35,6 +35,7 @@ function presenceOf() {
     info: () => info,
     extras: () => [{ topic: 'extra', payload: '{}' }],
     refused: (topic, code) => refused.push([topic, code]),
+    taken: () => undefined,
     changed: () => undefined,
   });
   return { presence, refused };

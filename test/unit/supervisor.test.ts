@@ -91,6 +91,17 @@ test('an engine that is frozen is killed, and its attempt has stalled', async (t
   await events.atLeast(2, ({ type }) => type === 'ready', 'ready again');
 });
 
+test('an engine whose signs of life wait to be read, because this process was held up, has not stalled', async (t) => {
+  const { supervisor, ask, tokens, events } = supervised(t, { stall_ms: 500 });
+  supervisor.start();
+  const running = ask('slow 150');
+  await tokens.find(() => true, 'a token');
+  // As SIGSTOP and SIGCONT do: the timer is due long before anything is read.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+  assert.equal((await running).usage.completion_tokens, 150);
+  assert.deepEqual(events.all, [{ type: 'ready' }]);
+});
+
 test('after an answer the waits between restarts are short again', async (t) => {
   const { supervisor, ask, events } = supervised(t, { restart: { min_ms: 10, max_ms: 10_000 } });
   supervisor.start();

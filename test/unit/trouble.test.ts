@@ -27,6 +27,7 @@ test('[FAULT-12] each error of a socket, of TLS and of a CONNACK has its trouble
       'EPROTO',
     ],
     protocol: [1, 2, 132, 133],
+    unsuitable: [154, 155, 156, 157],
     credentials: [4, 5, 134, 135, 140],
   };
   for (const [trouble, errors] of Object.entries(codes))
@@ -35,6 +36,23 @@ test('[FAULT-12] each error of a socket, of TLS and of a CONNACK has its trouble
       assert.equal(found.code, trouble, String(code));
       assert.ok(found.message.includes(url) && !found.message.includes('\n'), String(code));
     }
+});
+
+test('a certificate that is not of this time is put down to the board’s clock, too, and no other', () => {
+  const year = String(new Date().getUTCFullYear());
+  for (const [code, dated] of [
+    ['CERT_NOT_YET_VALID', true],
+    ['CERT_HAS_EXPIRED', true],
+    ['SELF_SIGNED_CERT_IN_CHAIN', false],
+  ] as const)
+    assert.equal(troubleOf(withCode(code), url).message.includes(year), dated, code);
+});
+
+test('a broker that sends its clients elsewhere is not what another device does, and says where', () => {
+  const { code, message } = disconnectTrouble(156, url, 'other:1883');
+  assert.equal(code, 'unsuitable');
+  assert.ok(message.includes('other:1883'));
+  assert.equal(disconnectTrouble(139, url).code, 'closed');
 });
 
 test('a broker that is not reached or stops answering is a timeout, one that never answered is silent, any other error without a code a close', () => {
