@@ -1,4 +1,5 @@
 import type { WrittenGrammar } from './marks.ts';
+import { Recent } from './recent.ts';
 import { markTokens, TextCounter } from './text-counter.ts';
 import { TokenTexts } from './token-texts.ts';
 import { sizeOf, tokensOf, type Vocabulary } from './vocabulary.ts';
@@ -17,8 +18,8 @@ export interface Choice {
   complete: boolean;
 }
 
-/** Grammars that stay compiled: an appliance is asked for the same few shapes again and again. */
-const compiledMax = 8;
+/** Grammars that stay ready: an appliance is asked for the same few shapes again and again. */
+export const readyMax = 8;
 
 /**
  * XGrammar for one vocabulary: grammars in, masks out, one answer at a time.
@@ -33,8 +34,7 @@ export class Matcher {
   #matcher: GrammarMatcher | undefined;
   #counter: TextCounter | undefined;
   #texts: TokenTexts | undefined;
-  /** Least recently used first. */
-  readonly #compiled = new Map<string, CompiledGrammar>();
+  readonly #compiled = new Recent<CompiledGrammar>(readyMax, (compiled) => compiled.dispose());
 
   constructor(vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
@@ -55,8 +55,6 @@ export class Matcher {
       this.#counter = new TextCounter(this.#texts, lengths, sizeOf(this.#vocabulary));
     }
     const compiled = this.#compiled.get(ebnf) ?? (await this.#compile(ebnf));
-    this.#compiled.delete(ebnf);
-    this.#compiled.set(ebnf, compiled);
     this.#loaded ??= loadXGrammar();
     this.#matcher = await this.#loaded.library.GrammarMatcher.createGrammarMatcher(compiled);
     return this.#choice(this.#matcher);
@@ -78,12 +76,7 @@ export class Matcher {
     const grammar = await library.Grammar.fromEBNF(ebnf);
     const compiled = await this.#compiler.compileGrammar(grammar);
     grammar.dispose();
-    for (const [oldest, { dispose }] of this.#compiled) {
-      if (this.#compiled.size < compiledMax) break;
-      dispose.call(this.#compiled.get(oldest));
-      this.#compiled.delete(oldest);
-    }
-    return compiled;
+    return this.#compiled.add(ebnf, compiled);
   }
 
   async #makeCompiler(): Promise<GrammarCompiler> {

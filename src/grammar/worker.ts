@@ -6,7 +6,9 @@ import { readSchema } from '../contract/schema/read.ts';
 import { anyObject, type ReadSchema } from '../contract/schema/shape.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { grammarOf } from './ebnf.ts';
-import { type Choice, Matcher } from './matcher.ts';
+import type { WrittenGrammar } from './marks.ts';
+import { type Choice, Matcher, readyMax } from './matcher.ts';
+import { Recent } from './recent.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 export type ToWorker = { kind: 'open'; format: ResponseFormat } | { kind: 'accept'; id: number };
@@ -19,18 +21,25 @@ export type FromWorker =
   | { kind: 'failed'; reason: string };
 
 const matcher = new Matcher(workerData as Vocabulary);
+const written = new Recent<WrittenGrammar>(readyMax);
 
 async function answer(message: ToWorker): Promise<FromWorker> {
   try {
     const choice =
       message.kind === 'open'
-        ? await matcher.open(grammarOf(schemaOf(message.format)))
+        ? await matcher.open(grammarFor(message.format))
         : await matcher.accept(message.id);
     return { kind: 'choice', ...choice, memory_bytes: matcher.memoryBytes };
   } catch (thrown) {
     const isRefusal = thrown instanceof SlmdError && thrown.code === 'schema_unsupported';
     return { kind: isRefusal ? 'refused' : 'failed', reason: messageOf(thrown) };
   }
+}
+
+/** To write one takes longer than to open it. */
+function grammarFor(format: ResponseFormat): WrittenGrammar {
+  const name = JSON.stringify(format);
+  return written.get(name) ?? written.add(name, grammarOf(schemaOf(format)));
 }
 
 /** The daemon has read it; one that an older version accepted may be refused by this one. */

@@ -60,6 +60,35 @@ test('a mask leaves what may come next and nothing else, until the text is whole
   assert.equal(built(), 1);
 });
 
+test('schemas that differ in the order of their members alone are two, however often they take turns', async (t) => {
+  const { grammars: some } = grammars();
+  t.after(() => some.close());
+  const value = { type: 'null' };
+  const of = (...names: string[]) => ({
+    type: 'json_schema' as const,
+    schema: {
+      type: 'object',
+      properties: Object.fromEntries(names.map((name) => [name, value])),
+      required: names,
+    },
+  });
+  for (const names of [
+    ['a', 'b'],
+    ['b', 'a'],
+    ['a', 'b'],
+    ['b', 'a'],
+  ]) {
+    const constraint = await some.open(of(...names), quiet, never);
+    assert.ok(constraint !== undefined);
+    for (const character of '{"') await constraint.accept(character.charCodeAt(0));
+    assert.equal(
+      left((logits) => constraint.mask(logits)),
+      names[0],
+    );
+    constraint.close();
+  }
+});
+
 test('answers at the same time have a thread each, and one that is given up takes no other along', async (t) => {
   const { grammars: some, built } = grammars({ compile_ms_max: 1500 });
   t.after(() => some.close());
