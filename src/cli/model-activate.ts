@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Config } from '../config/schema.ts';
-import { boardMemoryBytes } from '../model/foreign.ts';
+import { memoryBytes } from '../lib/memory.ts';
 import { activate } from '../supply/activate.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
@@ -49,7 +49,7 @@ export async function modelActivate(args: string[]): Promise<void> {
         variant: values.variant,
         memory: values.force
           ? undefined
-          : { bytes: boardMemoryBytes(), contextTokens: config.engine.context_length_max },
+          : { bytes: memoryBytes(), contextTokens: config.engine.context_length_max },
         tryModel: (dir, prompts) => tryModel(config, dir, prompts),
       });
     }

@@ -31,7 +31,7 @@ export async function run(args: string[]): Promise<void> {
     engine_entry: engineEntry(),
     manager,
     // It calls the C library, which only a service has loaded; for it alone that would take more than it gives.
-    ...(manager !== null && { started: giveBackStart }),
+    ...(manager !== null && { started: () => giveBackStart((line) => log.warn(line)) }),
   });
   await daemon.start().catch((error: unknown) => {
     if (error instanceof SlmdError) throw new CommandError(exitCodes.failed, error.message);

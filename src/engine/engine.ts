@@ -30,7 +30,7 @@ export interface Engine {
 /**
  * Loads a model directory into this process.
  *
- * @throws {SlmdError<ModelErrorCode | 'engine_failed'>} naming the file, or the setting that cannot be met
+ * @throws {SlmdError<ModelErrorCode | 'engine_failed' | 'out_of_memory'>} naming the file, or the setting that cannot be met
  */
 export async function openEngine(
   modelDir: string,
@@ -105,7 +105,7 @@ async function open(
       ...(directory.foreign && { foreign: directory.foreign }),
     });
   } catch (thrown) {
-    throw unusable(directory, thrown);
+    throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
   }
 }
 

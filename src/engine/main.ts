@@ -45,7 +45,7 @@ async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
     if (backend_reason !== null)
       console.error(`slmd engine: slower than it could be, without the native backend: ${backend_reason}`);
     send({ type: 'ready', info: engine.info });
-    whenQuiet(giveBackStart);
+    whenQuiet(() => giveBackStart());
   } catch (thrown) {
     const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';
     send({ type: 'load_failed', code, message: messageOf(thrown) });

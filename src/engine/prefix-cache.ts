@@ -54,7 +54,7 @@ export class PrefixCache {
     const { snapshots } = this.sequence;
     const ids = this.#tokens.slice(0, this.#common);
     if (snapshots !== undefined && this.#store?.wants(ids))
-      this.#store.save({ ids, snapshot: snapshots.take(ids.length) });
+      this.#store.save(ids, () => snapshots.take(ids.length));
   }
 
   /** Where the store has more of a prompt than the row. */

@@ -63,7 +63,7 @@ export async function readPrefix(path: string, facts: Buffer, tokenBytes: number
     const hash = createHash('sha256');
     await hashAll(hash, [head.subarray(magic.length + hashBytes), ...slices(rest)]);
     if (!hash.digest().equals(head.subarray(magic.length, magic.length + hashBytes))) return null;
-    return { ids, snapshot: new Uint8Array(arrayOf(rest.subarray(ids.length * 4))) };
+    return { ids, snapshot: rest.subarray(ids.length * 4) };
   });
 }
 
@@ -76,7 +76,7 @@ async function reading<T>(path: string, read: (file: FileHandle) => Promise<T>):
   }
 }
 
-async function exactly(file: FileHandle, bytes: number): Promise<Buffer | null> {
+async function exactly(file: FileHandle, bytes: number): Promise<Buffer<ArrayBuffer> | null> {
   const buffer = Buffer.alloc(bytes);
   const { bytesRead } = await file.read(buffer, 0, bytes);
   return bytesRead === bytes ? buffer : null;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../lib/errors.ts';
+import { freeMemoryBytes } from '../lib/memory.ts';
 import { reusableTokens, sharedTokens } from './prefill.ts';
 import { type Prefix, prefixBytes, readIds, readPrefix, writePrefix } from './prefix-file.ts';
 
@@ -18,6 +19,8 @@ export interface PrefixStoreOptions {
   context_length: number;
   /** A line for the log; it quotes nothing of a prompt. */
   say(line: string): void;
+  /** Bytes of memory that are free. */
+  memory_free?: () => number;
 }
 
 interface Stored {
@@ -33,6 +36,8 @@ const suffix = '.prefix';
 const countMax = 16;
 /** Fewer tokens are computed sooner than read. */
 const tokensMin = 64;
+/** Of the memory that is free, at most so much is taken for a copy of a prefix: a cache is no reason to run out. */
+const copyShare = 0.25;
 
 /**
  * Beginnings of prompts on the disk, with what they left in the KV cache, so that a restart does not cost
@@ -83,7 +88,7 @@ export class PrefixStore {
   async load(prompt: readonly number[]): Promise<Prefix | null> {
     const most = this.reusable(prompt);
     const stored = this.#stored.find(({ ids }) => most > 0 && reusableTokens(ids, prompt) === most);
-    if (stored === undefined) return null;
+    if (stored === undefined || !this.#mayCopy(stored.bytes)) return null;
     const prefix = await readPrefix(stored.path, this.#facts, this.#options.token_bytes).catch(() => null);
     if (prefix === null) {
       this.#options.say('a stored prefix is damaged and is removed');
@@ -97,14 +102,26 @@ export class PrefixStore {
 
   /** Whether this beginning is worth a file: it is long enough, and no file has it. */
   wants(ids: readonly number[]): boolean {
-    const fits = this.#bytesOf(ids.length) <= this.#options.bytes_max;
+    const bytes = this.#bytesOf(ids.length);
+    const fits = bytes <= this.#options.bytes_max && this.#mayCopy(bytes);
     const known = this.#stored.some((stored) => sharedTokens(stored.ids, ids) === ids.length);
     return !this.#broken && this.#writing === null && ids.length >= tokensMin && fits && !known;
   }
 
-  /** Writes a prefix that is wanted; answers go on meanwhile. */
-  save(prefix: Prefix): void {
-    this.#writing = this.#write(prefix)
+  /**
+   * Writes a prefix that is wanted; answers go on meanwhile.
+   *
+   * @param take copies what the tokens have left; called at once
+   */
+  save(ids: readonly number[], take: () => Prefix['snapshot']): void {
+    let snapshot: Prefix['snapshot'];
+    try {
+      snapshot = take();
+    } catch (thrown) {
+      this.#giveUp(thrown);
+      return;
+    }
+    this.#writing = this.#write({ ids, snapshot })
       .catch((thrown: unknown) => this.#giveUp(thrown))
       .finally(() => {
         this.#writing = null;
@@ -163,6 +180,11 @@ export class PrefixStore {
   #pathOf(ids: readonly number[]): string {
     const name = createHash('sha256').update(this.#facts).update(Int32Array.from(ids)).digest('hex');
     return join(this.#options.dir, `${name.slice(0, 32)}${suffix}`);
+  }
+
+  #mayCopy(bytes: number): boolean {
+    const { memory_free = freeMemoryBytes } = this.#options;
+    return bytes <= copyShare * memory_free();
   }
 
   #bytesOf(tokens: number): number {

@@ -9,26 +9,36 @@ import { createRequire } from 'node:module';
 import { sep } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type * as Koffi from 'koffi';
+import { Dispensable } from './dispensable.ts';
 import { type Mapping, parseSmaps } from './smaps.ts';
 
 /**
  * Gives back what only a start needed: what was parsed, compiled and built on the way, and the code that ran once.
+ * Where one of it cannot be, that is said, and the others are given back.
  *
  * The heap is collected where the process was started with `--expose-gc`. It blocks for some hundredths of a
  * second, so it is for a moment in which nobody waits.
+ *
+ * @param say a line for the log
  */
-export function giveBackStart(): void {
-  // The last resort also returns the pages that V8 keeps for its next need: 37 MB after a vocabulary of 151k.
-  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  giveBackFreed();
-  dropProgramPages();
+export function giveBackStart(say?: (line: string) => void): void {
+  void new Dispensable('the heap is as a start left it', say).attempt(collectHeap);
+  void new Dispensable('what a start has freed stays in memory', say).attempt(giveBackFreed);
+  void new Dispensable('program files stay in memory', say).attempt(dropProgramPages);
 }
 
-/** What was freed and the C library keeps for later; does nothing where it has no word for that. */
+function collectHeap(): void {
+  // The last resort also returns the pages that V8 keeps for its next need: 37 MB after a vocabulary of 151k.
+  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+}
+
+/**
+ * What was freed and the C library keeps for later.
+ *
+ * @throws where the C library has no word for that, or cannot be called
+ */
 export function giveBackFreed(): void {
-  try {
-    libc().trim(0);
-  } catch {}
+  libc().trim(0);
 }
 
 /**
@@ -36,6 +46,7 @@ export function giveBackFreed(): void {
  * and what an answer needs comes back from the page cache, without a disk.
  *
  * @returns how many bytes were resident, and are not now
+ * @throws where the system does not say, or cannot be told
  */
 export function dropProgramPages(): number {
   // One that may be written to could be written to between the look and the call, and would be lost.
@@ -50,6 +61,7 @@ export function dropProgramPages(): number {
  * from the file.
  *
  * @returns how many bytes were resident, and are not now
+ * @throws as `dropProgramPages`
  */
 export function dropFilePages(dir: string): number {
   const inside = realpathSync(dir) + sep;
@@ -67,27 +79,15 @@ export function keepYoungHeapSmall(): void {
 /** `MADV_DONTNEED`: of a mapped file, the pages are read again where somebody wants them. */
 const dontNeed = 4;
 
-/** Pages that somebody has written to, which a file cannot bring back, stay. Does nothing where it cannot be known. */
+/** Pages that somebody has written to, which a file cannot bring back, stay. */
 function drop(wanted: (mapping: Mapping) => boolean): number {
-  const clean = mappings().filter(
+  const clean = parseSmaps(readFileSync('/proc/self/smaps', 'utf8')).filter(
     (mapping) => mapping.resident_bytes > 0 && mapping.own_bytes === 0 && wanted(mapping),
   );
   if (clean.length === 0) return 0;
-  try {
-    const { madvise } = libc();
-    const dropped = clean.filter(({ start, end }) => madvise(start, end - start, dontNeed) === 0);
-    return dropped.reduce((sum, { resident_bytes }) => sum + resident_bytes, 0);
-  } catch {
-    return 0;
-  }
-}
-
-function mappings(): Mapping[] {
-  try {
-    return parseSmaps(readFileSync('/proc/self/smaps', 'utf8'));
-  } catch {
-    return [];
-  }
+  const { madvise } = libc();
+  const dropped = clean.filter(({ start, end }) => madvise(start, end - start, dontNeed) === 0);
+  return dropped.reduce((sum, { resident_bytes }) => sum + resident_bytes, 0);
 }
 
 interface Libc {

@@ -1,9 +1,9 @@
 /** A directory in a layout of others → what the engine needs of it, from its graph and its configuration. */
 
 import { readdir, stat } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { memoryBytes } from '../lib/memory.ts';
 import { hasByteProducts, hasHalfPrecision } from '../onnx/cpu.ts';
 import { type ForeignInterface, readForeignInterface, usualNames } from '../onnx/foreign-interface.ts';
 import { type GraphFile, readGraphFile } from '../onnx/graph-file.ts';
@@ -88,13 +88,8 @@ export function thisBoard(root?: string): VariantBoard {
   return {
     halfPrecision: hasHalfPrecision(root),
     byteProducts: hasByteProducts(root),
-    memoryBytes: boardMemoryBytes(),
+    memoryBytes: memoryBytes(),
   };
-}
-
-/** Of the machine, or what its control group allows. */
-export function boardMemoryBytes(): number {
-  return Math.min(totalmem(), process.constrainedMemory() || Infinity);
 }
 
 /** Repositories have their builds in directories of directories, and no deeper. */

@@ -1,3 +1,4 @@
+import { memoryBytes } from '../lib/memory.ts';
 import { hasWideVectors } from './cpu.ts';
 import { type GraphFile, readGraphFile } from './graph-file.ts';
 
@@ -11,6 +12,9 @@ export type AttentionPath = 'scores' | 'tiles';
 
 /** Of a head in one run, each a float32: 4 MB for a head, and a small model has about a dozen. */
 const scoresMax = 2 ** 20;
+/** Of all memory, for the scores of all heads: on a small board the model and its cache need it more. */
+const memoryShare = 1 / 16;
+const scoreBytes = 4;
 /** A chunk of prefill, as the configuration has it. */
 const runTokensDefault = 128;
 
@@ -18,6 +22,8 @@ export interface AttentionOptions {
   contextLength: number;
   /** The most that one run is given: each of them has a score with all of the context. */
   runTokens?: number;
+  /** Of the board, in bytes: what is free would be another with each start, and its rounding with it. */
+  memory?: number;
 }
 
 /**
@@ -28,7 +34,7 @@ export interface AttentionOptions {
  */
 export function attentionPath(
   graph: GraphFile,
-  { contextLength, runTokens = runTokensDefault }: AttentionOptions,
+  { contextLength, runTokens = runTokensDefault, memory = memoryBytes() }: AttentionOptions,
   cpuRoot?: string,
 ): AttentionPath {
   const attention = graph.nodes.filter(({ operator }) => operator === 'GroupQueryAttention');
@@ -37,7 +43,9 @@ export function attentionPath(
     const type = types.get(past);
     return type === 'int8' || (type === 'float32' && attributes.get('scale') === 1);
   });
-  const fits = contextLength * runTokens <= scoresMax;
+  const heads = Math.max(...attention.map(({ attributes }) => attributes.get('num_heads') ?? 1));
+  const scores = contextLength * runTokens;
+  const fits = scores <= scoresMax && heads * scores * scoreBytes <= memoryShare * memory;
   return attention.length > 0 && asTheyLie && fits && hasWideVectors(cpuRoot) ? 'scores' : 'tiles';
 }
 

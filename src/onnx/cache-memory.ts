@@ -1,11 +1,22 @@
+import { Dispensable } from '../lib/dispensable.ts';
+import { SlmdError } from '../lib/errors.ts';
+import { megabytes } from '../lib/megabytes.ts';
+import { freeMemoryBytes } from '../lib/memory.ts';
 import { alignmentBytes, type CachedTensor, CacheLayout, headTokenBytes, rowBytes } from './cache-layout.ts';
-import { type Library, NativeValue, type Plan, useHugePagesIn } from './ffi/index.ts';
+import { type Library, NativeValue, type Plan, pageGiver } from './ffi/index.ts';
+import { HugePages } from './huge-pages.ts';
 
 /** Rows that follow each other, and the plan that runs them. */
 interface Binding {
   first: number;
   count: number;
   plan: Pick<Plan, 'bindInput' | 'bindOutput'>;
+}
+
+export interface CacheMemoryOptions {
+  pages?: HugePages;
+  /** Bytes of memory that are free. */
+  free?: () => number;
 }
 
 /** Tokens that there is room for at first: a command and its answer have no more. */
@@ -31,6 +42,8 @@ const lookShare = 0.125;
  *
  * Capacity is what the longest row needs, and grows with it, so that heads lie close together and the pages between
  * them are in use; full ones are moved to huge pages. Over a sequence twice the bytes move that it has in the end.
+ * Where memory is short nothing is added to what tokens take: no page is filled up, and what a move leaves behind is
+ * given back as it goes.
  *
  * INVARIANTS
  * - `reach` and `copyIn` never while a run uses the memory
@@ -38,6 +51,10 @@ const lookShare = 0.125;
  */
 export class CacheMemory {
   readonly #library: Library;
+  readonly #pages: HugePages;
+  readonly #free: () => number;
+  readonly #giving = new Dispensable('what the KV cache left behind as it grew stays in memory');
+  #giver: ReturnType<typeof pageGiver> | undefined;
   readonly #cache: readonly CachedTensor[];
   readonly #most: CacheLayout;
   readonly #bytes: Uint8Array<ArrayBuffer>;
@@ -50,11 +67,20 @@ export class CacheMemory {
   #looked = 0;
   #moving = false;
 
-  constructor(library: Library, cache: readonly CachedTensor[], rows: number, contextLength: number) {
+  /** @throws {SlmdError<'out_of_memory'>} where not even addresses are left for so many tokens */
+  constructor(
+    library: Library,
+    cache: readonly CachedTensor[],
+    rows: number,
+    contextLength: number,
+    { pages = new HugePages(library), free = freeMemoryBytes }: CacheMemoryOptions = {},
+  ) {
     this.#library = library;
+    this.#pages = pages;
+    this.#free = free;
     this.#cache = cache;
     this.#most = new CacheLayout(cache, rows, contextLength);
-    const buffer = new ArrayBuffer(alignmentBytes + this.#most.bytes);
+    const buffer = reserve(alignmentBytes + this.#most.bytes, contextLength);
     const address = Number(library.koffi.address(new Uint8Array(buffer)) % BigInt(alignmentBytes));
     this.#bytes = new Uint8Array(buffer, (alignmentBytes - address) % alignmentBytes, this.#most.bytes);
     this.#held = Array(rows).fill(0);
@@ -141,12 +167,18 @@ export class CacheMemory {
   /** Each head of each row goes to its new place; from the last to the first, because all go up. */
   #move(layout: CacheLayout): void {
     this.release();
+    const short = !this.#spares(layout.bytes - this.#heldBytes);
+    let above = Math.max(layout.bytes, this.#layout.bytes);
     for (const [tensor, entry] of [...this.#cache.entries()].reverse())
       for (let row = this.#layout.rows - 1; row >= 0; row--)
         for (let head = entry.heads - 1; head >= 0; head--) {
+          const bytes = this.#held[row]! * headTokenBytes(entry);
           const start = this.#layout.placeOf(tensor, row, head);
-          const end = start + this.#held[row]! * headTokenBytes(entry);
-          this.#bytes.copyWithin(layout.placeOf(tensor, row, head), start, end);
+          const place = layout.placeOf(tensor, row, head);
+          this.#bytes.copyWithin(place, start, start + bytes);
+          // What has not moved yet lies below.
+          if (short) this.#giveBack(place + bytes, above);
+          above = place;
         }
     this.#layout = layout;
     for (const binding of this.#bindings) this.#bind(binding);
@@ -157,12 +189,29 @@ export class CacheMemory {
     const tokens = this.#held.reduce((sum, held) => sum + held, 0);
     if (this.#moving || tokens < this.#looked + Math.max(lookTokens, lookShare * this.#looked)) return;
     const { bytes } = this.#layout;
-    if ((1 - presentMin) * bytes > addedShare * process.availableMemory()) return;
+    if (!this.#spares((1 - presentMin) * bytes)) return;
     this.#looked = tokens;
     this.#moving = true;
     const memory = this.#bytes.subarray(0, bytes);
-    void useHugePagesIn(this.#library, memory, presentMin).then(() => {
+    void this.#pages.use(memory, presentMin).then(() => {
       this.#moving = false;
+    });
+  }
+
+  /** Whether so much may be added to what tokens take. */
+  #spares(bytes: number): boolean {
+    return bytes <= addedShare * this.#free();
+  }
+
+  get #heldBytes(): number {
+    return this.#held.reduce((sum, held) => sum + held, 0) * this.tokenBytes;
+  }
+
+  /** What nobody reads before it is written. */
+  #giveBack(start: number, end: number): void {
+    void this.#giving.attempt(() => {
+      this.#giver ??= pageGiver(this.#library);
+      this.#giver(this.#bytes.subarray(start, end));
     });
   }
 
@@ -172,5 +221,17 @@ export class CacheMemory {
         const start = this.#layout.placeOf(tensor, row, head);
         yield this.#bytes.subarray(start, start + tokens * headTokenBytes(entry));
       }
+  }
+}
+
+function reserve(bytes: number, contextLength: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch (thrown) {
+    throw new SlmdError(
+      'out_of_memory',
+      `there is no room for a KV cache of ${contextLength} tokens (${megabytes(bytes)}): lower engine.context_length_max or engine.rows`,
+      { cause: thrown },
+    );
   }
 }

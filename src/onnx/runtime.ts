@@ -1,6 +1,7 @@
 /** The door to ONNX Runtime: which of its two backends runs the model, and why. */
 
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { freeMemoryBytes } from '../lib/memory.ts';
 import { type AttentionPath, takeAttentionPath } from './attention-path.ts';
 import { rowBytes } from './cache-layout.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
@@ -117,7 +118,7 @@ function nativeRuntime(library: Library): Runtime {
       if (options.foreign !== undefined) return oneRow(await openDecoder(graphPath, options), 'graph');
       const { rows } = options;
       const { choice, opened } = await openOwn(graphPath, options, (bytesOfRow) =>
-        rows === 'auto' ? rowsThatFit(bytesOfRow, process.availableMemory()) : rows,
+        rows === 'auto' ? rowsThatFit(bytesOfRow, freeMemoryBytes()) : rows,
       );
       try {
         return { ...choice, ...(await chooseRows(opened, rows)), dispose: () => opened.dispose() };

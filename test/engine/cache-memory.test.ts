@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CacheMemory } from '../../src/onnx/cache-memory.ts';
@@ -34,30 +34,31 @@ function bytesOf(memory: CacheMemory, row: number, tokens: number): Uint8Array {
   return new Uint8Array(tokens * memory.tokenBytes).map((_, i) => (i * 31 + row * 101 + tokens) % 251);
 }
 
-test('what rows have left is the same bytes however far they grow after it, and whichever row begins', () => {
-  const memory = new CacheMemory(library, cache, 3, contextLength);
-  const lengths = [200, 0, 0];
-  const expected: Uint8Array[] = [];
-  const fill = (row: number, tokens: number) => {
-    lengths[row] = tokens;
-    expected[row] = bytesOf(memory, row, tokens);
-    memory.reach(row, tokens);
-    memory.copyIn(row, tokens, expected[row]);
-  };
-  fill(0, 200);
-  for (const [row, tokens] of [
-    [2, 70],
-    [0, 300],
-    [1, 513],
-    [2, 1400],
-    [0, contextLength],
-  ] as const) {
-    memory.reach(row, tokens);
-    for (const [known, bytes] of expected.entries())
-      if (bytes !== undefined) assert.deepEqual(memory.copyOut(known, lengths[known]!), bytes);
-    if (row !== 0) fill(row, tokens);
-  }
-});
+for (const free of [0, 1e12])
+  test(`with ${free} bytes free, what rows have left is the same bytes however far they grow after it, and whichever row begins`, () => {
+    const memory = new CacheMemory(library, cache, 3, contextLength, { free: () => free });
+    const lengths = [200, 0, 0];
+    const expected: Uint8Array[] = [];
+    const fill = (row: number, tokens: number) => {
+      lengths[row] = tokens;
+      expected[row] = bytesOf(memory, row, tokens);
+      memory.reach(row, tokens);
+      memory.copyIn(row, tokens, expected[row]);
+    };
+    fill(0, 200);
+    for (const [row, tokens] of [
+      [2, 70],
+      [0, 300],
+      [1, 513],
+      [2, 1400],
+      [0, contextLength],
+    ] as const) {
+      memory.reach(row, tokens);
+      for (const [known, bytes] of expected.entries())
+        if (bytes !== undefined) assert.deepEqual(memory.copyOut(known, lengths[known]!), bytes);
+      if (row !== 0) fill(row, tokens);
+    }
+  });
 
 test('whoever uses rows is told where they are as soon as there is room, and after each move', () => {
   const memory = new CacheMemory(library, cache, 2, contextLength);
@@ -115,6 +116,34 @@ test('room for the whole context takes memory where it is used, and where it was
   assert.ok(bytes < 4 * 257 * memory.tokenBytes, `${bytes} bytes more are in memory, of 512 MB`);
 });
 
+test('where memory is short, what a cache leaves behind as it grows is given back', () => {
+  const large = [{ ...cache[0]!, heads: 64, headSize: 64 }];
+  const grown = (free: number) => {
+    const bound: NativeValue[][] = [];
+    const memory = new CacheMemory(library, large, 1, 8192, { free: () => free });
+    memory.bind(0, 1, planOf(bound));
+    for (const tokens of [256, 384, 576]) {
+      memory.reach(0, tokens);
+      memory.copyIn(0, tokens, new Uint8Array(tokens * memory.tokenBytes).fill(1));
+    }
+    memory.reach(0, 577);
+    const bytes = presentBytes(new Uint8Array(bound[0]![0]!.data.buffer));
+    assert.ok(memory.copyOut(0, 576).every((byte) => byte === 1));
+    return bytes / (576 * memory.tokenBytes);
+  };
+  assert.ok(grown(1e12) > 1.25, 'a third is left behind');
+  const short = grown(0);
+  assert.ok(short < 1.1, `${short} times what it holds`);
+});
+
+test('a cache for which there are no addresses says how many tokens it was for', () => {
+  const endless = [{ ...cache[0]!, heads: 1e6, headSize: 1024 }];
+  assert.throws(() => new CacheMemory(library, endless, 4, 2 ** 20), {
+    code: 'out_of_memory',
+    message: /1048576/,
+  });
+});
+
 for (const kvCache of ['float32', 'int8'] as const)
   test(`a ${kvCache} cache that grows has the logits, bit for bit, of one that has room at once`, async () => {
     const dir = await tinyModelDir({
@@ -158,4 +187,20 @@ async function answers(dir: string, length: number): Promise<Float32Array[]> {
 
 function anonymousBytes(): number {
   return Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+}
+
+/** Of a piece of memory, the pages that are there: the highest bit of what the kernel says of each. */
+function presentBytes(memory: Uint8Array): number {
+  const page = 4096;
+  const entries = new BigUint64Array(Math.ceil(memory.length / page));
+  const file = openSync('/proc/self/pagemap', 'r');
+  readSync(
+    file,
+    entries,
+    0,
+    entries.byteLength,
+    Math.floor(Number(library.koffi.address(memory)) / page) * 8,
+  );
+  closeSync(file);
+  return entries.filter((entry) => entry >> 63n === 1n).length * page;
 }

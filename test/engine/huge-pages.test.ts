@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { Dispensable } from '../../src/lib/dispensable.ts';
+import { CacheMemory } from '../../src/onnx/cache-memory.ts';
 import { openLibrary, useHugePages, useHugePagesIn } from '../../src/onnx/ffi/index.ts';
+import { HugePages } from '../../src/onnx/huge-pages.ts';
+import { temporaryDir } from '../support/temporary.ts';
 
 const library = openLibrary();
 const bytes = 32 * 1024 * 1024;
@@ -32,6 +36,35 @@ test('a piece of memory is moved where enough of it is in use, and nothing besid
   }
   assert.ok(memory.every((byte, at) => byte === Number(at % page === 0 && at % (5 * page) !== 0)));
   assert.ok(beside.equals(Buffer.alloc(bytes, 'weights')));
+});
+
+/** A system that has huge pages and whose word for what is mapped is a directory, which even root cannot read. */
+const unreadable = {
+  'sys/kernel/mm/transparent_hugepage/hpage_pmd_size': '2097152\n',
+  'proc/self/maps': '7f0000000000-7f0000400000 rw-p 00000000 00:00 0\n',
+  'proc/self/pagemap/none': '',
+};
+
+test('where the system has no huge pages nothing is done, and where it does not say what is mapped, that is said', async (t) => {
+  const memory = new Uint8Array(bytes);
+  await useHugePages(library, temporaryDir(t));
+  await useHugePagesIn(library, memory, 0, temporaryDir(t));
+  await assert.rejects(useHugePages(library, temporaryDir(t, unreadable)), { code: 'EISDIR' });
+  await assert.rejects(useHugePagesIn(library, memory, 0, temporaryDir(t, unreadable)), { code: 'EISDIR' });
+  const { 'proc/self/maps': _, ...unlisted } = unreadable;
+  await assert.rejects(useHugePages(library, temporaryDir(t, unlisted)), { code: 'ENOENT' });
+});
+
+test('a KV cache whose pages cannot be looked at grows as any other, and says so once', async (t) => {
+  const said: string[] = [];
+  const attempts = new Dispensable('small pages', (line) => said.push(line));
+  const pages = new HugePages(library, { root: temporaryDir(t, unreadable), attempts });
+  const cache = [{ input: 'past', output: 'present', type: 'float32', heads: 4, headSize: 64 } as const];
+  const memory = new CacheMemory(library, cache, 1, 4096, { pages });
+  for (let tokens = 128; tokens <= 4096; tokens += 128) memory.reach(0, tokens);
+  await pages.useAll();
+  assert.equal(said.length, 1);
+  memory.release();
 });
 
 function anonymousBytes(): number {

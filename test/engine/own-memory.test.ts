@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { dropFilePages, dropProgramPages, giveBackFreed } from '../../src/lib/own-memory.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { NativeSession, openLibrary } from '../../src/onnx/ffi/index.ts';
+import { settleLoaded } from '../../src/onnx/loaded-memory.ts';
 import { sessionOptions } from '../../src/onnx/session-options.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -62,13 +63,21 @@ test('memory that was freed by the C library is no longer in use', () => {
   free(blocks.at(-1));
 });
 
+test('what cannot be given back is said, and is no reason to fail', (t) => {
+  assert.throws(() => dropFilePages(join(temporaryDir(t), 'nowhere')), { code: 'ENOENT' });
+  settleLoaded(library, join(temporaryDir(t), 'nowhere', 'model.onnx'));
+  const withoutKoffi = join(import.meta.dirname, '../support/without-koffi.cjs');
+  const program = `require(${ownMemory}).giveBackStart((line) => console.log(line))`;
+  const said = execFileSync(process.execPath, ['-r', withoutKoffi, '-e', program], { encoding: 'utf8' });
+  assert.equal(said.trim().split('\n').length, 2, 'neither what was freed nor program files');
+});
+
 test('a heap that is kept small when it is young stays so under a burst of garbage', () => {
   const garbage = `
     const { getHeapSpaceStatistics } = require('node:v8');
     let kept = [];
     for (let i = 0; i < 2e6; i++) if (kept.push({ i }) > 50_000) kept = [];
     console.log(getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size)`;
-  const ownMemory = JSON.stringify(join(import.meta.dirname, '../../src/lib/own-memory.ts'));
   const youngBytes = (before: string) =>
     Number(execFileSync(process.execPath, ['-e', before + garbage], { encoding: 'utf8' }));
   assert.ok(youngBytes('') > youngBytesMax, 'it grows where nobody says so');
@@ -76,6 +85,7 @@ test('a heap that is kept small when it is young stays so under a burst of garba
 });
 
 const youngBytesMax = 8e6;
+const ownMemory = JSON.stringify(join(import.meta.dirname, '../../src/lib/own-memory.ts'));
 
 function kibibytesOf(name: string): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);

@@ -152,7 +152,7 @@ const idsFrom = (start: number, tokens = 100) => Array.from({ length: tokens }, 
 
 async function keep(store: PrefixStore, ids: number[]): Promise<void> {
   assert.ok(store.wants(ids));
-  store.save({ ids, snapshot: new Uint8Array(ids.length * 8).fill(ids[0]!) });
+  store.save(ids, () => new Uint8Array(ids.length * 8).fill(ids[0]!));
   await store.close();
 }
 
@@ -190,4 +190,23 @@ test('a part of a file that a kill has left is removed', async (t) => {
   const { store } = storeIn(dir);
   await store.open();
   assert.deepEqual(filesIn(dir), []);
+});
+
+test('a copy that would take much of the free memory is neither made nor read, and one that cannot be made is given up', async (t) => {
+  const dir = join(temporaryDir(t), 'prefixes');
+  let free = 1e9;
+  const { store, said } = storeIn(dir, { memory_free: () => free });
+  await store.open();
+  await keep(store, idsFrom(0));
+  free = 3000;
+  assert.ok(!store.wants(idsFrom(1000)));
+  const prompt = [...idsFrom(0), 7, 8, 9];
+  assert.equal(await store.load(prompt), null);
+  free = 1e9;
+  assert.equal((await store.load(prompt))?.ids.length, 100, 'it is there when there is room again');
+  store.save(idsFrom(1000), () => new Uint8Array(Number.MAX_SAFE_INTEGER));
+  await store.close();
+  assert.equal(said.length, 1);
+  assert.ok(!store.wants(idsFrom(2000)));
+  assert.equal((await store.load(prompt))?.ids.length, 100);
 });

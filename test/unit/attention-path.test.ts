@@ -20,6 +20,13 @@ test('scores are made at once where a run and its context leave room for them, a
   assert.equal(path(4096, 4096), 'tiles');
 });
 
+test('on a board of little memory the scores of all heads are to leave room for the model', () => {
+  const file = graph({ scale: 1, num_heads: 9 });
+  const path = (memory: number) => attentionPath(file, { contextLength: 4096, memory }, wide);
+  assert.equal(path(512e6), 'scores');
+  assert.equal(path(256e6), 'tiles');
+});
+
 test('a processor whose matrix kernels are no wider than other loops goes through tiles', () => {
   assert.equal(attentionPath(graph(), { contextLength: 256 }, narrow), 'tiles');
   assert.equal(attentionPath(graph(), { contextLength: 256 }, arm), 'tiles');

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { backoffMs } from '../../src/lib/backoff.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
+import { Dispensable } from '../../src/lib/dispensable.ts';
 import { messageOf, SlmdError } from '../../src/lib/errors.ts';
 import { engineEntry, packageRoot } from '../../src/lib/package-root.ts';
 import { Recent } from '../../src/lib/recent.ts';
@@ -82,4 +83,29 @@ test('what is costly to read is read again when it is old, and not before', () =
   assert.deepEqual([kept.value, kept.value], [1, 1]);
   const old = new Recent(() => ++reads, 0);
   assert.deepEqual([old.value, old.value], [2, 3]);
+});
+
+test('work that can be done without goes on until it fails, which is said once and harms nobody', async () => {
+  const said: string[] = [];
+  let begun = 0;
+  const work = new Dispensable('pages stay small', (line) => said.push(line));
+  const attempt = (act: () => unknown) =>
+    work.attempt(() => {
+      begun++;
+      return act();
+    });
+  await attempt(() => undefined);
+  const gate = Promise.withResolvers<void>();
+  const both = [attempt(() => gate.promise), attempt(() => gate.promise)];
+  assert.equal(begun, 3, 'it begins at once');
+  gate.reject(new Error('no room'));
+  await Promise.all(both);
+  await attempt(() => undefined);
+  assert.equal(begun, 3);
+  assert.deepEqual(said, ['pages stay small: no room']);
+  const thrower = new Dispensable('nothing is given back', (line) => said.push(line));
+  await thrower.attempt(() => {
+    throw new Error('at once');
+  });
+  assert.equal(said.length, 2);
 });

@@ -1,7 +1,9 @@
-import { accessSync, closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Library } from './library.ts';
 
-const pagemap = '/proc/self/pagemap';
+const pagemap = 'proc/self/pagemap';
+const hugePageBytes = 'sys/kernel/mm/transparent_hugepage/hpage_pmd_size';
 /** `MADV_COLLAPSE`, of Linux 6.1 and later; earlier ones refuse it. */
 const collapse = 25;
 /** What the kernel says of a page: 8 bytes, of which the highest bit is set where it is in memory. */
@@ -18,13 +20,16 @@ const rangeBytesMax = 67_108_864;
  * Decoding a token reads every weight once, and with pages of 4 KB the processor looks up where they lie once
  * for every 4 KB. Memory that was never touched stays untouched, so no more is in use after than
  * before. What is in use is found at once; it is moved beside the event loop, a second for a gigabyte, while the
- * memory is used. Does nothing where the system has no huge pages, or does not say what is mapped.
+ * memory is used. Does nothing where the system has no huge pages, or no word for what is mapped.
  *
+ * @param root stands before the paths of /proc and /sys, so that tests can show it any system
  * @returns resolves when all is moved
+ * @throws where the system does not say what it has a word for; the memory is as it was
  */
-export async function useHugePages(library: Library): Promise<void> {
-  const sizes = sizesOf(library);
-  if (sizes !== null) await move(library, sizes, windowsInUse(sizes, anonymousMappings(), presentMin));
+export async function useHugePages(library: Library, root = '/'): Promise<void> {
+  const sizes = sizesOf(library, root);
+  if (sizes === null) return;
+  await move(library, sizes, windowsInUse(sizes, anonymousMappings(root), presentMin, root));
 }
 
 /**
@@ -33,11 +38,16 @@ export async function useHugePages(library: Library): Promise<void> {
  * @param memory plain memory, which may be read and written meanwhile
  * @param share of a huge page's pages: so many must be there already, and the rest is added
  */
-export async function useHugePagesIn(library: Library, memory: Uint8Array, share: number): Promise<void> {
-  const sizes = sizesOf(library);
+export async function useHugePagesIn(
+  library: Library,
+  memory: Uint8Array,
+  share: number,
+  root = '/',
+): Promise<void> {
+  const sizes = sizesOf(library, root);
   if (sizes === null) return;
   const start = Number(library.koffi.address(memory));
-  await move(library, sizes, windowsInUse(sizes, [{ start, end: start + memory.length }], share));
+  await move(library, sizes, windowsInUse(sizes, [{ start, end: start + memory.length }], share, root));
 }
 
 async function move(library: Library, sizes: Sizes, windows: Iterable<number>): Promise<void> {
@@ -52,15 +62,13 @@ interface Sizes {
   huge: number;
 }
 
-function sizesOf({ koffi }: Library): Sizes | null {
-  try {
-    accessSync(pagemap, constants.R_OK);
-    const huge = Number(readFileSync('/sys/kernel/mm/transparent_hugepage/hpage_pmd_size', 'utf8'));
-    const page = koffi.load(null).func('int getpagesize()')() as number;
-    return huge > page ? { page, huge } : null;
-  } catch {
-    return null;
-  }
+/** Null where the kernel was made without the one or the other. */
+function sizesOf({ koffi }: Library, root: string): Sizes | null {
+  const file = join(root, hugePageBytes);
+  if (!existsSync(file) || !existsSync(join(root, pagemap))) return null;
+  const huge = Number(readFileSync(file, 'utf8'));
+  const page = koffi.load(null).func('int getpagesize()')() as number;
+  return huge > page ? { page, huge } : null;
 }
 
 interface Mapping {
@@ -68,20 +76,25 @@ interface Mapping {
   end: number;
 }
 
-function* anonymousMappings(): Iterable<Mapping> {
-  for (const [, start, end] of readFileSync('/proc/self/maps', 'utf8').matchAll(anonymousPattern))
+function* anonymousMappings(root: string): Iterable<Mapping> {
+  for (const [, start, end] of readFileSync(join(root, 'proc/self/maps'), 'utf8').matchAll(anonymousPattern))
     yield { start: Number.parseInt(start!, 16), end: Number.parseInt(end!, 16) };
 }
 
 /** Where a huge page could begin and such a share of its pages is in memory. */
-function* windowsInUse({ page, huge }: Sizes, mappings: Iterable<Mapping>, share: number): Iterable<number> {
-  const file = openSync(pagemap, 'r');
+function* windowsInUse(
+  { page, huge }: Sizes,
+  mappings: Iterable<Mapping>,
+  share: number,
+  root: string,
+): Iterable<number> {
+  const file = openSync(join(root, pagemap), 'r');
   try {
     const entries = new Uint8Array((huge / page) * entryBytes);
     for (const { start: from, end } of mappings)
       for (let start = Math.ceil(from / huge) * huge; start + huge <= end; start += huge) {
-        readSync(file, entries, 0, entries.length, (start / page) * entryBytes);
-        if (presentPages(entries) * page >= huge * share) yield start;
+        const bytes = readSync(file, entries, 0, entries.length, (start / page) * entryBytes);
+        if (presentPages(entries.subarray(0, bytes)) * page >= huge * share) yield start;
       }
   } finally {
     closeSync(file);

@@ -5,6 +5,7 @@ export { NativeUnavailableError, OrtError, type OrtErrorCode } from './errors.ts
 export { useHugePages, useHugePagesIn } from './huge-pages.ts';
 export { type Library, type LibraryOptions, openLibrary } from './library.ts';
 export type { RunOptions, SessionOptions } from './options.ts';
+export { pageGiver } from './pages.ts';
 export type { Plan } from './plan.ts';
 export { NativeSession } from './session.ts';
 export { NativeValue, OutputValue } from './value.ts';
