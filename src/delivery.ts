@@ -2,26 +2,22 @@ import { tooLarge } from './contract/compose.ts';
 import type { RequestEvent, Result, TokenBatch } from './contract/result.ts';
 import type { Topics } from './contract/topics.ts';
 import type { Routing } from './journal/record.ts';
-import type { Parcel } from './mqtt/outbox.ts';
-
-/** The ways out of the device. */
-export interface Post {
-  /** At least once, whatever happens to the connection. */
-  deliver(parcel: Parcel): void;
-  /** QoS 1, if there is a connection now. */
-  event(topic: string, event: RequestEvent): void;
-  /** QoS 0, if there is a connection now; false where there is none. */
-  tokens(topic: string, batch: TokenBatch): boolean;
-}
+import type { Uplink } from './uplink.ts';
 
 export interface DeliveryParts {
-  post: Pick<Post, 'deliver'>;
+  uplink: Pick<Uplink, 'deliver' | 'sendNow'>;
   topics: Topics;
   /** How long a result stays retained on the broker. */
   result_retention_s: number;
 }
 
-/** Brings results out: to the result topic and to where a copy was asked for. */
+/** Told when the broker has the result and its copy, or has refused the copy. */
+type Delivered = () => void;
+
+/**
+ * What goes out of the device for a request: events, pieces of the answer, and the result, to the result topic
+ * and as a copy to the Response Topic.
+ */
 export class Delivery {
   readonly #parts: DeliveryParts;
 
@@ -29,45 +25,37 @@ export class Delivery {
     this.#parts = parts;
   }
 
-  /**
-   * To the result topic, and a copy to the Response Topic; `delivered` when the broker has both, or has refused
-   * the copy. A fleeting one goes with the connection: its prompt is not acknowledged, and comes again.
-   */
-  result(
-    payload: string,
-    { reply_to, traceparent }: Routing,
-    how: { retain: boolean; fleeting: boolean; delivered(): void },
-  ): void {
-    const { post, topics, result_retention_s } = this.#parts;
-    const result = JSON.parse(payload) as Result;
-    const parcel = {
-      payload,
-      fleeting: how.fleeting,
-      ...(traceparent === null ? {} : { user_properties: { traceparent } }),
-      smaller: (bytesMax: number | null) =>
-        JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax)),
-    };
-    let missing = reply_to === null ? 1 : 2;
-    const delivered = () => {
-      if (--missing === 0) how.delivered();
-    };
-    const expiry = how.retain ? { expiry_s: result_retention_s } : {};
-    post.deliver({ ...parcel, ...expiry, topic: topics.result(result.id), retain: how.retain, delivered });
-    if (reply_to !== null)
-      post.deliver({
-        ...parcel,
-        topic: reply_to.topic,
-        correlation: reply_to.correlation,
-        retain: false,
-        optional: true,
-        delivered,
-      });
+  /** QoS 1, if there is a connection now. */
+  event(event: RequestEvent): void {
+    const { uplink, topics } = this.#parts;
+    uplink.sendNow(topics.event(event.id), event, 1);
+  }
+
+  /** QoS 0, if there is a connection now; false where there is none. */
+  tokens(batch: TokenBatch): boolean {
+    const { uplink, topics } = this.#parts;
+    return uplink.sendNow(topics.token(batch.id), batch, 0);
+  }
+
+  /** Retained, and sent until the broker has it, whatever happens to the connection. */
+  result(id: string, payload: string, routing: Routing, delivered: Delivered): void {
+    this.#send(id, payload, routing, { retain: true, fleeting: false, delivered });
+  }
+
+  /** For a prompt that came again. It goes with the connection: not acknowledged, the prompt comes once more. */
+  resultAgain(id: string, payload: string, routing: Routing, delivered: Delivered): void {
+    this.#send(id, payload, routing, { retain: true, fleeting: true, delivered });
+  }
+
+  /** Not retained: nobody asks for it later. It goes with the connection, as its prompt does. */
+  refusal(id: string, payload: string, routing: Routing, delivered: Delivered): void {
+    this.#send(id, payload, routing, { retain: false, fleeting: true, delivered });
   }
 
   /** Takes a retained result back from the broker. */
   clear(id: string): void {
-    const { post, topics } = this.#parts;
-    post.deliver({
+    const { uplink, topics } = this.#parts;
+    uplink.deliver({
       topic: topics.result(id),
       payload: '',
       retain: true,
@@ -76,4 +64,34 @@ export class Delivery {
       delivered: () => undefined,
     });
   }
+
+  #send(
+    id: string,
+    payload: string,
+    { reply_to, traceparent }: Routing,
+    { retain, fleeting, delivered }: { retain: boolean; fleeting: boolean; delivered: Delivered },
+  ): void {
+    const { uplink, topics, result_retention_s } = this.#parts;
+    let missing = reply_to === null ? 1 : 2;
+    const parcel = {
+      payload,
+      fleeting,
+      ...(traceparent === null ? {} : { user_properties: { traceparent } }),
+      smaller: (bytesMax: number | null) => errorInstead(payload, bytesMax),
+      delivered: () => {
+        if (--missing === 0) delivered();
+      },
+    };
+    const expiry = retain ? { expiry_s: result_retention_s } : {};
+    uplink.deliver({ ...parcel, ...expiry, topic: topics.result(id), retain });
+    if (reply_to === null) return;
+    const { topic, correlation } = reply_to;
+    uplink.deliver({ ...parcel, topic, correlation, retain: false, optional: true });
+  }
+}
+
+/** What is said of a result that is too large for the broker's packets. */
+function errorInstead(payload: string, bytesMax: number | null): string {
+  const result = JSON.parse(payload) as Result;
+  return JSON.stringify(tooLarge(result, Buffer.byteLength(payload), bytesMax));
 }

@@ -1,29 +1,21 @@
-import {
-  answered,
-  type EarlyEnd,
-  endedWaiting,
-  failed,
-  givenUp,
-  type Origin,
-  refused,
-} from './contract/compose.ts';
-import { type ErrorCode, errorCodes, wireError } from './contract/errors.ts';
+import { answered, endedWaiting, failed, givenUp, type Origin, refused } from './contract/compose.ts';
+import { type ErrorCode, errorCodes, type WireError, wireError } from './contract/errors.ts';
 import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { Result } from './contract/result.ts';
-import type { Topics } from './contract/topics.ts';
-import type { Delivery, Post } from './delivery.ts';
-import type { DoneMessage } from './ipc/messages.ts';
+import type { Delivery } from './delivery.ts';
 import type { AcceptedEntry, Journal } from './journal/journal.ts';
 import { sinceMs } from './journal/moment.ts';
 import type { Routing } from './journal/record.ts';
-import { monotonicMs, timerMaxMs } from './lib/clock.ts';
+import { monotonicMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { Sparing } from './lib/sparing.ts';
 import { whenAborted } from './lib/when-aborted.ts';
+import { type End, LiveRequests } from './live-requests.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
 import { TokenStream } from './mqtt/token-stream.ts';
 import type { Admission, Admitted } from './queue/admission.ts';
+import { paceOf } from './queue/pace-meter.ts';
 import type { Place } from './queue/queue.ts';
 import { EngineLost } from './supervisor/engine-lost.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
@@ -31,12 +23,10 @@ import type { Telemetry } from './telemetry/telemetry.ts';
 
 export interface ServiceParts {
   inbox: InboxOptions;
-  topics: Topics;
   journal: Journal;
   admission: Admission;
   supervisor: Supervisor;
   telemetry: Telemetry;
-  post: Post;
   delivery: Delivery;
   log: Logger;
   /** A prompt that took the engine, or the whole device, down this often is given up. */
@@ -54,33 +44,21 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
 /** Refusals that have a line each; a flood has hundreds a second, and telemetry counts them by their codes. */
 const refusalLines = { max: 20, interval_ms: 10_000 };
 
-/** Why a request ends early: for good, or for this process. */
-type End = EarlyEnd | 'draining';
-
-/** A request between its admission and its result. */
-interface Live {
-  /** Aborting it ends the request early. */
-  end: AbortController;
-  /** Resolves when the request would survive; rejects when it was refused after all. */
-  durable: Promise<void>;
-}
-
 /**
  * The story of a request: read → admit → journal → acknowledge → wait → run → fix the result → publish
  * → measure.
  *
- * INVARIANTS: a prompt is acknowledged when it is journaled, or when the broker has its refusal, and not
- * before (so what comes while the device stops is left to the next process); every journaled request ends in exactly one result, after a restart if need be; an id that is
- * known is never computed again; a result is journaled before it is published, and published until the
- * broker has it. A refusal is not remembered: the same id may come again, when the queue has room or the
- * request has been mended.
+ * INVARIANTS: a prompt is acknowledged when it is journaled, or when the broker has its refusal, and not before;
+ * so one that comes while the device stops is left to the next process. Every journaled request ends in exactly
+ * one result, after a restart if need be. An id that is known is never computed again. A result is journaled
+ * before it is published, and published until the broker has it. A refusal is not remembered: the same id may
+ * come again, when the queue has room or the request has been mended.
  */
 export class Service {
   readonly #parts: ServiceParts;
-  readonly #live = new Map<string, Live>();
+  readonly #live = new LiveRequests();
   readonly #refusalLines: Sparing;
   #draining = false;
-  #empty: (() => void)[] = [];
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
@@ -91,7 +69,7 @@ export class Service {
 
   /** Takes any message of the broker's, and never throws: whatever it is, it is answered or dropped with a reason. */
   handle(message: IncomingMessage, acknowledge: () => void): void {
-    const { inbox, telemetry, log } = this.#parts;
+    const { inbox, telemetry, delivery, log } = this.#parts;
     const reading = readMessage(message, inbox);
     switch (reading.kind) {
       case 'prompt':
@@ -103,11 +81,11 @@ export class Service {
         this.#refuse(reading.refusal, acknowledge);
         break;
       case 'cancel':
-        this.#live.get(reading.id)?.end.abort('cancelled' satisfies EarlyEnd);
+        this.#live.end(reading.id, 'cancelled');
         acknowledge();
         break;
       case 'ack':
-        this.#parts.delivery.clear(reading.id);
+        delivery.clear(reading.id);
         acknowledge();
         break;
       case 'ignored':
@@ -119,7 +97,7 @@ export class Service {
   /** Goes on with what an earlier process has left: publishes what was not delivered, runs what was not run. */
   resume(): void {
     const { accepted, undelivered } = this.#parts.journal.pending();
-    for (const { entry } of undelivered) this.#publish(entry.result, entry.routing);
+    for (const { id, entry } of undelivered) this.#publish(id, entry.result, entry.routing);
     for (const entry of accepted) void this.#resume(entry);
   }
 
@@ -134,37 +112,29 @@ export class Service {
    */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
-    const empty =
-      this.#live.size === 0 ? Promise.resolve() : new Promise<void>((resolve) => this.#empty.push(resolve));
-    const limit = setTimeout(() => {
-      for (const { end } of this.#live.values()) end.abort('draining' satisfies End);
-    }, limitMs);
-    await empty;
+    const limit = setTimeout(() => this.#live.endAll('draining'), limitMs);
+    await this.#live.empty();
     clearTimeout(limit);
   }
 
   async #serve(request: PromptRequest, kept: boolean, acknowledge: () => void): Promise<void> {
     const { journal, admission, telemetry } = this.#parts;
+    const refuse = (error: WireError) => this.#refuse({ ...request, error }, acknowledge);
     if (this.#repeated(request, acknowledge)) return;
     // Left with the broker, it is there for the next process.
     if (this.#draining && kept) return;
-    if (this.#draining)
-      return this.#refuse(
-        { ...request, error: wireError('draining', 'the device is stopping') },
-        acknowledge,
-      );
+    if (this.#draining) return refuse(wireError('draining', 'the device is stopping'));
     const admitted = admission.enter(request);
-    if ('error' in admitted) return this.#refuse({ ...request, error: admitted.error }, acknowledge);
+    if ('error' in admitted) return refuse(admitted.error);
 
     const durable = journal.accept(request);
-    const signal = this.#open(request, durable);
+    const signal = this.#live.open(request, durable);
     try {
       await durable;
     } catch (error) {
       admitted.place.leave();
-      this.#close(request.id);
-      const { message } = error as Error;
-      return this.#refuse({ ...request, error: wireError('storage_full', message) }, acknowledge);
+      this.#live.close(request.id);
+      return refuse(wireError('storage_full', (error as Error).message));
     }
     acknowledge();
     telemetry.counters.accepted++;
@@ -174,16 +144,16 @@ export class Service {
 
   /** An accepted request of an earlier process: its clocks go on, its attempts count. */
   async #resume(entry: AcceptedEntry): Promise<void> {
+    const { admission, attempts_max, journal, origin } = this.#parts;
     const { at, request: stored, attempts } = entry;
     const received_at = monotonicMs() - sinceMs(at);
     const deadline_at =
       stored.deadline_at === null ? null : received_at + stored.deadline_at - stored.received_at;
     const request = { ...stored, received_at, deadline_at };
-    const signal = this.#open(request, Promise.resolve());
-    const { admission, attempts_max, journal, origin } = this.#parts;
+    const signal = this.#live.open(request);
     if (attempts >= attempts_max) {
       await this.#finish(givenUp(request, attempts_max, journal.memoryRanOut(entry), origin()), request);
-      return this.#close(request.id);
+      return this.#live.close(request.id);
     }
     // What an earlier process was at when it ended may have ended it.
     const admitted = admission.enterAgain(request, attempts > 0);
@@ -192,39 +162,37 @@ export class Service {
   }
 
   #announce({ id }: PromptRequest, { position, eta_ms }: Admitted): void {
-    const { post, topics } = this.#parts;
-    post.event(topics.event(id), { id, event: 'accepted', position, eta_ms });
+    this.#parts.delivery.event({ id, event: 'accepted', position, eta_ms });
   }
 
   async #answer(request: PromptRequest, place: Place, attempt: number, signal: AbortSignal): Promise<void> {
     const result = await this.#work(request, place, attempt, signal);
     if (result !== null) await this.#finish(result, request);
-    this.#close(request.id);
+    this.#live.close(request.id);
   }
 
-  /** Waits for the turn and runs; whatever happens becomes a result, but for what the next process does. */
+  /** Waits for the turn and runs, again where that may help; null where the next process goes on with it. */
   async #work(
     request: PromptRequest,
     place: Place,
     first: number,
     signal: AbortSignal,
   ): Promise<Result | null> {
-    const { attempts_max, origin, log } = this.#parts;
+    const { admission, attempts_max, origin, log } = this.#parts;
     let turn = place.turn;
     /** Attempts that count for nobody, because others had a part in them. */
     let shared = 0;
     try {
       for (let attempt = first; ; attempt++) {
         const early = await Promise.race([turn, whenAborted<End>(signal)]);
-        if (early === 'expired') this.#parts.admission.ended(request);
+        if (early === 'expired') admission.ended(request);
         if (early !== undefined) return endedEarly(request, early, attempt - 1, origin());
         try {
           return await this.#run(request, place, { attempt, counted: attempt - shared }, signal);
-        } catch (error) {
-          const { code, message } = error as SlmdError<ErrorCode>;
-          if (!(error instanceof SlmdError) || !(code in errorCodes)) throw error;
+        } catch (thrown) {
+          const { code, message } = operatingError(thrown);
           if (signal.aborted) return endedEarly(request, signal.reason as End, attempt, origin());
-          const suspect = error instanceof EngineLost && error.shared;
+          const suspect = thrown instanceof EngineLost && thrown.shared;
           if (suspect) shared++;
           if (attempt - shared >= attempts_max || !worthAnotherAttempt.has(code))
             return failed(request, code, message, attempt, origin());
@@ -244,19 +212,19 @@ export class Service {
     { attempt, counted }: { attempt: number; counted: number },
     signal: AbortSignal,
   ): Promise<Result | null> {
-    const { supervisor, journal, post, topics, telemetry, origin } = this.#parts;
+    const { supervisor, journal, delivery, admission, telemetry, origin } = this.#parts;
     const { id, messages, max_tokens, sampling, stop, response_format } = request;
     const began = monotonicMs();
     const waitsForModel = supervisor.info === null;
     await journal.started(id, counted);
-    post.event(topics.event(id), { id, event: 'started', attempt });
-    const stream = new TokenStream({ id, attempt, send: (batch) => post.tokens(topics.token(id), batch) });
+    delivery.event({ id, event: 'started', attempt });
+    const stream = new TokenStream({ id, attempt, send: (batch) => delivery.tokens(batch) });
     const onTokens = request.stream ? (text: string) => stream.push(text) : () => undefined;
     try {
       const job = { messages, max_tokens, sampling, stop, response_format };
       const done = await supervisor.generate(job, onTokens, signal);
       const early = done.finish_reason === 'cancelled' ? (signal.reason as End) : null;
-      if (!waitsForModel) this.#learn(request, done, began, place.shared);
+      if (!waitsForModel) admission.learn(request, place.shared, paceOf(done, monotonicMs() - began));
       if (early !== 'draining') return answered(request, done, attempt, early, origin());
       // An attempt that was interrupted in good order says nothing against the prompt.
       await journal.started(id, counted - 1);
@@ -267,84 +235,50 @@ export class Service {
     }
   }
 
-  #learn(request: PromptRequest, done: DoneMessage, began: number, shared: boolean): void {
-    const { stamps, usage, finish_reason } = done;
-    this.#parts.admission.learn(request, shared, {
-      service_ms: monotonicMs() - began,
-      prefill_ms: stamps.first_token_at - stamps.tokenized_at,
-      decode_ms: stamps.last_token_at - stamps.first_token_at,
-      completion_tokens: usage.completion_tokens,
-      complete: finish_reason !== 'cancelled',
-    });
+  /** The answer is fixed before anybody sees it. */
+  async #finish(result: Result, { reply_to, traceparent }: PromptRequest): Promise<void> {
+    const { journal, telemetry, log } = this.#parts;
+    const { id, status, error, timings, usage } = result;
+    const bytes = JSON.stringify(result);
+    await journal.finish(id, bytes, { reply_to, traceparent });
+    this.#publish(id, bytes, { reply_to, traceparent });
+    telemetry.record(result);
+    log.info({ id, status, code: error?.code, ...timings, ...usage }, 'ended');
+  }
+
+  #publish(id: string, bytes: string, routing: Routing): void {
+    const { journal, delivery } = this.#parts;
+    delivery.result(id, bytes, routing, () => void journal.delivered(id).then(() => this.sweep()));
   }
 
   /** The message is acknowledged when the broker has the refusal: else a crash between would be silence. */
   #refuse(refusal: Refusal, acknowledge: () => void): void {
-    const { origin, telemetry, log } = this.#parts;
+    const { origin, delivery, telemetry, log } = this.#parts;
     if (this.#repeated(refusal, acknowledge)) return;
     if (this.#refusalLines.admits()) log.info({ id: refusal.id, code: refusal.error.code }, 'refused');
     const result = refused(refusal, origin());
-    this.#parts.delivery.result(JSON.stringify(result), refusal, {
-      retain: false,
-      fleeting: true,
-      delivered: acknowledge,
-    });
+    delivery.refusal(result.id, JSON.stringify(result), refusal, acknowledge);
     telemetry.record(result);
   }
 
   /** A known id is never computed again: its stored result is published, or it is still under way. */
-  #repeated({ id, reply_to, traceparent }: Refusal | PromptRequest, acknowledge: () => void): boolean {
-    const known = this.#parts.journal.find(id);
-    const live = this.#live.get(id);
-    const again = { retain: true, fleeting: true, delivered: acknowledge };
-    if (known?.state === 'finished')
-      this.#parts.delivery.result(known.result, { reply_to, traceparent }, again);
-    else live?.durable.then(acknowledge, () => undefined);
-    return known !== null || live !== undefined;
-  }
-
-  /** The answer is fixed before anybody sees it. */
-  async #finish(result: Result, { reply_to, traceparent }: PromptRequest): Promise<void> {
-    const { journal, telemetry, log } = this.#parts;
-    const bytes = JSON.stringify(result);
-    await journal.finish(result.id, bytes, { reply_to, traceparent });
-    this.#publish(bytes, { reply_to, traceparent });
-    telemetry.record(result);
-    const { id, status, error, timings, usage } = result;
-    log.info({ id, status, code: error?.code, ...timings, ...usage }, 'ended');
-  }
-
-  #publish(bytes: string, routing: Routing): void {
-    const { id } = JSON.parse(bytes) as Result;
-    this.#parts.delivery.result(bytes, routing, {
-      retain: true,
-      fleeting: false,
-      delivered: () => void this.#parts.journal.delivered(id).then(() => this.sweep()),
-    });
-  }
-
-  /** From here on the request can be cancelled, and its deadline counts. */
-  #open(request: PromptRequest, durable: Promise<void>): AbortSignal {
-    const end = new AbortController();
-    this.#live.set(request.id, { end, durable });
-    const delay = request.deadline_at === null ? Infinity : request.deadline_at - monotonicMs();
-    // Nothing waits in a bounded queue for longer than a timer can.
-    if (delay <= timerMaxMs) {
-      const timer = setTimeout(() => end.abort('expired' satisfies EarlyEnd), Math.max(0, delay));
-      end.signal.addEventListener('abort', () => clearTimeout(timer));
-    }
-    return end.signal;
-  }
-
-  #close(id: string): void {
-    // Aborting what is over only clears its deadline's timer.
-    this.#live.get(id)?.end.abort();
-    this.#live.delete(id);
-    if (this.#live.size === 0) for (const resolve of this.#empty.splice(0)) resolve();
+  #repeated(prompt: Refusal | PromptRequest, acknowledge: () => void): boolean {
+    const { journal, delivery } = this.#parts;
+    const known = journal.find(prompt.id);
+    const live = this.#live.durable(prompt.id);
+    if (known?.state === 'finished') delivery.resultAgain(prompt.id, known.result, prompt, acknowledge);
+    else live?.then(acknowledge, () => undefined);
+    return known !== null || live !== null;
   }
 }
 
 /** The result of a request that ended before its answer; none where the next process goes on with it. */
 function endedEarly(request: PromptRequest, early: End, attempt: number, origin: Origin): Result | null {
   return early === 'draining' ? null : endedWaiting(request, early, attempt, origin);
+}
+
+/** What a result can say went wrong; anything else is a broken invariant, and is thrown on. */
+function operatingError(thrown: unknown): SlmdError<ErrorCode> {
+  if (!(thrown instanceof SlmdError) || !(thrown.code in errorCodes)) throw thrown;
+  return thrown as SlmdError<ErrorCode>;
 }

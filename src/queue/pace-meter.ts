@@ -1,3 +1,4 @@
+import type { Generated } from '../contract/compose.ts';
 import { type Pace, standardDeviations, type Work, workMs } from './estimate.ts';
 
 /** One answer, as far as its pace goes. */
@@ -9,6 +10,20 @@ export interface PaceSample extends Work {
   completion_tokens: number;
   /** False where it was cut short: it would have had more tokens. */
   complete: boolean;
+}
+
+/** How an answer got on, without what its request is. @param service_ms from its turn to its end */
+export function paceOf(
+  { stamps, usage, finish_reason }: Generated,
+  service_ms: number,
+): Omit<PaceSample, keyof Work> {
+  return {
+    service_ms,
+    prefill_ms: stamps.first_token_at - stamps.tokenized_at,
+    decode_ms: stamps.last_token_at - stamps.first_token_at,
+    completion_tokens: usage.completion_tokens,
+    complete: finish_reason !== 'cancelled',
+  };
 }
 
 /** Each answer weighs this much of the one after it: some sixteen answers count. */
