@@ -1,5 +1,6 @@
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { SlmdError } from '../lib/errors.ts';
+import { Pause } from '../lib/pause.ts';
 import type { LogHandle, LogStorage } from './log-file.ts';
 
 export interface LogWriterOptions {
@@ -48,7 +49,8 @@ export class LogWriter {
   #mustRewrite = false;
   #rewriteAbove = 0;
   #closing = false;
-  #wake: () => void = () => undefined;
+  /** Before the next attempt to write. */
+  readonly #pause = new Pause();
   /** Something stands behind the durable part, and is to be taken back before anything is written. */
   #torn: boolean;
 
@@ -84,7 +86,7 @@ export class LogWriter {
   /** Writes what waits, then closes; a disk in trouble is tried once more and then left. */
   async close(): Promise<void> {
     this.#closing = true;
-    this.#wake();
+    this.#pause.end();
     await this.#writing;
     await this.#handle?.close();
     this.#handle = null;
@@ -102,7 +104,7 @@ export class LogWriter {
       } catch (error) {
         this.#onTrouble(error as Error, batch);
         if (this.#closing) break;
-        await this.#pause(backoffMs(failures++, this.#options.retry, Math.random()));
+        await this.#pause.take(backoffMs(failures++, this.#options.retry, Math.random()));
       }
     }
     this.#writing = null;
@@ -186,16 +188,6 @@ export class LogWriter {
     const all = [...batch, ...this.#waiting];
     this.#waiting = all.filter(({ refusable }) => !refusable);
     for (const { refusable, reject } of all) if (refusable) reject(storageError(error));
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { monotonicMs } from '../lib/clock.ts';
+import { Pause } from '../lib/pause.ts';
 import { Connection, type ProtocolVersion } from './client.ts';
 import type { ConnectionOptions } from './connection-options.ts';
 import type { IncomingMessage } from './inbox.ts';
@@ -49,8 +50,8 @@ export class Link {
   #openedAt: number | null = null;
   #stopping = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  /** Ends the pause before the next attempt, if there is one. */
-  #wake: () => void = () => undefined;
+  /** Before the next attempt. */
+  readonly #pause = new Pause();
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
@@ -69,14 +70,14 @@ export class Link {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#wake();
+    this.#pause.end();
     await this.#connection?.close().catch(() => undefined);
     await this.#loop;
   }
 
   /** Tries again at once, where it pauses before the next attempt. */
   wake(): void {
-    this.#wake();
+    this.#pause.end();
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
@@ -91,7 +92,7 @@ export class Link {
       // Another version is tried at once: the broker is there, it only did not understand.
       const retryMs = speech.changed() ? 0 : backoffMs(failures, bounds, Math.random());
       this.#events.down(trouble, retryMs);
-      if (!stopping.aborted) await this.#pause(retryMs);
+      if (!stopping.aborted) await this.#pause.take(retryMs);
     }
   }
 
@@ -118,16 +119,6 @@ export class Link {
     } finally {
       this.#connection = null;
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }
 
