@@ -1,3 +1,5 @@
+import { procBytes } from './proc-bytes.ts';
+
 /** A mapping of a process's memory, and what of it is there. */
 export interface Mapping {
   start: bigint;
@@ -17,14 +19,10 @@ export function parseSmaps(smaps: string): Mapping[] {
     end: BigInt(`0x${end}`),
     writable: access === 'w',
     path,
-    resident_bytes: bytesOf(fields, 'Rss'),
-    own_bytes: bytesOf(fields, 'Anonymous'),
+    resident_bytes: procBytes(fields, 'Rss') ?? 0,
+    own_bytes: procBytes(fields, 'Anonymous') ?? 0,
   }));
 }
 
 /** `7f00-7f10 r--p 0000 08:01 42   /path`, or without one, then lines of `Name:  1 kB` and one of flags. */
 const mappingPattern = /^([0-9a-f]+)-([0-9a-f]+) .(.).. \S+ \S+ \d+ *(.*)\n((?:[A-Z]\w+:.*\n)+)/gm;
-
-function bytesOf(fields: string, name: string): number {
-  return Number(new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(fields)?.[1] ?? 0) * 1024;
-}

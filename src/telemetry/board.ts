@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { BoardSnapshot } from '../contract/result.ts';
 import type { Info } from '../contract/status.ts';
 import type { BoardHealth } from '../contract/telemetry.ts';
+import { procBytes } from '../lib/proc-bytes.ts';
 
 /** What never changes while the board is up. */
 export type BoardIdentity = Omit<Info['board'], 'profile' | 'profile_chosen_by' | 'profile_settings'>;
@@ -79,8 +80,7 @@ export class Board {
 
   /** Resident memory of a process in bytes, null where it is gone. */
   residentBytes(pid: number): number | null {
-    const kib = /^VmRSS:\s+(\d+) kB$/m.exec(this.#read(`proc/${pid}/status`) ?? '')?.[1];
-    return kib === undefined ? null : Number(kib) * 1024;
+    return procBytes(this.#read(`proc/${pid}/status`) ?? '', 'VmRSS');
   }
 
   /** What the firmware says has held the board back at any time since it was switched on. */
@@ -89,8 +89,7 @@ export class Board {
   }
 
   #meminfo(name: string): number | null {
-    const kib = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(this.#read('proc/meminfo') ?? '')?.[1];
-    return kib === undefined ? null : Number(kib) * 1024;
+    return procBytes(this.#read('proc/meminfo') ?? '', name);
   }
 
   #temperature(): number | null {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import type { Result } from '../../src/contract/result.ts';
 import { type BrokerKind, onEachBroker } from '../support/brokers.ts';
 import { journalFile } from '../support/journal.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
+import { rssBytesOf } from '../support/processes.ts';
 import { type Message, parsed } from '../support/requester.ts';
 import { Trial } from '../support/trial.ts';
 import { until } from '../support/wait.ts';
@@ -68,12 +69,12 @@ describe('more than a device can take', { concurrency: true }, () => {
       await requester.ready();
       const [busy = ''] = await trial.send(1, 'slow 100000');
       await requester.event(busy, 'started');
-      const before = residentBytes(device.pid);
+      const before = rssBytesOf(device.pid)!;
       const ids = await trial.send(burst, `echo ${padding}`);
       // The ledger hears results alone: a requester that hears its own prompts again may be sent too much.
       const refused = () => ids.filter((id) => ledger.results(id).some(isQueueFull)).length;
       await until(() => refused() >= burst - 8 || undefined, 'the surplus is refused', manyMs);
-      const grown = residentBytes(device.pid) - before;
+      const grown = rssBytesOf(device.pid)! - before;
       t.diagnostic(`${grown} bytes more for ${burst * padding.length} bytes of prompts`);
       assert.ok(grown < bytesMax, `${grown} bytes more`);
       assert.ok(statSync(journalFile(trial.journal_dir)).size < 2_000_000);
@@ -140,9 +141,4 @@ async function away(trial: Trial): Promise<void> {
 
 function isQueueFull(result: Message): boolean {
   return parsed<Result>(result).error?.code === 'queue_full';
-}
-
-function residentBytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }

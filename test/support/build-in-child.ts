@@ -2,12 +2,12 @@
 
 import { buildModel } from '../../src/builder/build-model.ts';
 import { Calibration } from '../../src/builder/calibrate.ts';
-import { residentPeakBytes } from './vm-high-water.ts';
+import { rssPeakBytes } from './processes.ts';
 
 const [checkpoint, outDir, quantization, calibrationText] = process.argv.slice(2);
-const before = residentPeakBytes();
+const before = rssPeakBytes();
 await buildModel(checkpoint!, outDir!, {
   quantization: quantization as 'int4' | 'float32',
   ...(calibrationText !== undefined && { calibration: new Calibration([calibrationText]) }),
 });
-console.log(residentPeakBytes() - before);
+console.log(rssPeakBytes() - before);

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { procBytes } from '../../src/lib/proc-bytes.ts';
 
 /** Processes with this parent, the oldest first: by the fourth field of /proc/<pid>/stat. */
 export function childrenOf(parent: number): number[] {
@@ -22,8 +23,12 @@ export function commandOf(pid: number): string {
 
 /** Memory that a process has in RAM, null for one that is gone. */
 export function rssBytesOf(pid: number): number | null {
-  const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(read(pid, 'status'))?.[1];
-  return kibibytes === undefined ? null : Number(kibibytes) * 1024;
+  return procBytes(read(pid, 'status'), 'VmRSS');
+}
+
+/** The most memory that this process has had in RAM so far. */
+export function rssPeakBytes(): number {
+  return procBytes(read(process.pid, 'status'), 'VmHWM') ?? Number.NaN;
 }
 
 /** Open files and sockets of a process, null for one that is gone. */

@@ -1,6 +1,7 @@
 /** The process of one peer: opens it, does what it is told over the channel, and says what it took. */
 
 import { readFileSync } from 'node:fs';
+import { procBytes } from '../../../src/lib/proc-bytes.ts';
 import { clocks, type PeerOptions } from './peer.ts';
 import { peerKinds } from './peers.ts';
 
@@ -58,8 +59,7 @@ function fail(thrown: unknown): void {
 
 function memory(): Memory {
   const status = readFileSync('/proc/self/status', 'utf8');
-  const bytes = (field: string) =>
-    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
+  const bytes = (field: string) => procBytes(status, field) ?? Number.NaN;
   return {
     peak_bytes: bytes('VmHWM'),
     anonymous_bytes: bytes('RssAnon'),
