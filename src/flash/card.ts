@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { messageOf } from '../lib/errors.ts';
+import { megabytes } from '../lib/megabytes.ts';
 import type { BoardPlan } from './boards.ts';
 import { FlashError } from './errors.ts';
 import type { FatFile } from './fat.ts';
@@ -66,10 +67,6 @@ function bytesOf(path: string): number {
   const entry = statSync(path);
   if (!entry.isDirectory()) return entry.size;
   return readdirSync(path).reduce((sum, name) => sum + bytesOf(join(path, name)), 0);
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
 }
 
 function secretsOf({ ca_file, cert_file, key_file }: BoardPlan): Secrets {

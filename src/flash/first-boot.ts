@@ -1,4 +1,4 @@
-import { stringify } from 'yaml';
+import { cloudConfig } from './cloud-init.ts';
 
 export interface FirstBootOptions {
   package_name: string;
@@ -61,5 +61,5 @@ ${ssh ? 'systemctl enable --now ssh.service || systemctl enable --now sshd.servi
  */
 export function cleanUserData(device: string, bootcmd: string[][]): string {
   const kept = { hostname: device, manage_etc_hosts: true, ssh_pwauth: false, bootcmd };
-  return `#cloud-config\n${stringify(kept, { lineWidth: 0, version: '1.1' })}`;
+  return cloudConfig(kept);
 }

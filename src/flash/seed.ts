@@ -1,5 +1,5 @@
-import { stringify } from 'yaml';
 import type { BoardPlan } from './boards.ts';
+import { cloudConfig, yaml } from './cloud-init.ts';
 import { cleanUserData, firstBootScript } from './first-boot.ts';
 
 /** The files of a plan, read: what goes onto the card. */
@@ -41,7 +41,7 @@ const defaultUser = 'slmd-admin';
 export function seedOf(options: SeedOptions): Seed {
   const { plan, instance_id } = options;
   return {
-    'user-data': `#cloud-config\n${yaml(userData(options))}`,
+    'user-data': cloudConfig(userData(options)),
     'meta-data': yaml({ 'instance-id': instance_id, dsmode: 'local' }),
     'network-config': yaml(networkOf(plan)),
   };
@@ -136,9 +136,4 @@ function networkOf({ wifi_ssid, wifi_password, wifi_country }: BoardPlan): objec
 
 function file(path: string, permissions: string, content: string): object {
   return { path, permissions, owner: 'root:root', content };
-}
-
-/** Long lines stay whole, and texts that YAML could take for something else are quoted. */
-function yaml(document: object): string {
-  return stringify(document, { lineWidth: 0, version: '1.1' });
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { megabytes } from '../lib/megabytes.ts';
 import type { Layout } from '../model/layout.ts';
 import { manifestFile, manifestSchema } from '../model/manifest.ts';
 import { type Downloaded, download } from './download.ts';
@@ -148,8 +149,10 @@ class Fetch {
     const free = await freeBytes(join(this.#dir, '..'));
     const needed = Math.max(0, bytes - there) + reservedBytes;
     if (needed <= free) return;
-    const mb = (n: number) => `${Math.ceil(n / 1e6)} MB`;
-    throw new SupplyError('disk_full', `${mb(needed)} are needed in ${this.#dir} and ${mb(free)} are free`);
+    throw new SupplyError(
+      'disk_full',
+      `${megabytes(needed)} are needed in ${this.#dir} and ${megabytes(free)} are free`,
+    );
   }
 }
 
