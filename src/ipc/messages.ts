@@ -67,9 +67,13 @@ export interface EngineOptions {
   prefixes: { dir: string; bytes_max: number } | null;
 }
 
-export interface GenerateMessage {
+export interface GenerateMessage extends GenerateJob {
   type: 'generate';
   key: number;
+}
+
+/** What an answer is asked with. */
+export interface GenerateJob {
   messages: ChatMessage[];
   /** Upper bound on the completion, in tokens. Null: the default bound, or what the context leaves. */
   max_tokens: number | null;

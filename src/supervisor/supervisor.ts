@@ -4,7 +4,7 @@ import type {
   EngineInfo,
   EngineOptions,
   FromEngine,
-  GenerateMessage,
+  GenerateJob,
   ModelSource,
 } from '../ipc/messages.ts';
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
@@ -13,6 +13,7 @@ import { SlmdError } from '../lib/errors.ts';
 import { EngineLost } from './engine-lost.ts';
 import { EngineProcess } from './engine-process.ts';
 import type { ExitReason } from './exit-reason.ts';
+import { Waiters } from './waiters.ts';
 
 export interface SupervisorOptions {
   /** The engine's entry point, a file that Node can run. */
@@ -39,8 +40,6 @@ export interface SupervisorEvents {
   said(line: string): void;
 }
 
-export type GenerateJob = Omit<GenerateMessage, 'type' | 'key'>;
-
 interface Attempt {
   /** Whether another ran at some time while it did: what the engine said may quote either. */
   overlapped: boolean;
@@ -53,11 +52,6 @@ interface Attempt {
 
 /** What an end is called: by the process, or by what is known better here. */
 type Verdict = Omit<ExitReason, 'code'> & { code: ErrorCode };
-
-interface Waiter {
-  resolve(): void;
-  reject(error: SlmdError<ErrorCode>): void;
-}
 
 /** An engine that answered, or lived this long, was a good one: the next restart waits little again. */
 const stableMs = 60_000;
@@ -80,7 +74,8 @@ export class Supervisor {
   #process: EngineProcess | null = null;
   #info: EngineInfo | null = null;
   readonly #attempts = new Map<number, Attempt>();
-  #waiters: Waiter[] = [];
+  /** For an engine that is ready, and a row of it. */
+  readonly #waiters = new Waiters();
   /** Why the last load failed, until one succeeds. */
   #loadFailure: string | null = null;
   #stalled = false;
@@ -127,7 +122,7 @@ export class Supervisor {
     this.#stopping = true;
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     await this.#process?.stop();
-    this.#settleWaiters(new SlmdError('model_not_ready', 'the engine is stopped'));
+    this.#waiters.settle(new SlmdError('model_not_ready', 'the engine is stopped'));
   }
 
   /** From here on engines load this model: at once, or after the generation that is under way. */
@@ -173,7 +168,7 @@ export class Supervisor {
       this.#attempts.delete(key);
       this.#watch();
       if (this.#changeWhenIdle && this.#attempts.size === 0) this.#change();
-      else if (this.#isFree) this.#settleWaiters(null);
+      else if (this.#isFree) this.#waiters.settle(null);
     }
   }
 
@@ -214,16 +209,8 @@ export class Supervisor {
     if (this.#isFree) return Promise.resolve();
     if (this.#loadFailure !== null)
       return Promise.reject(new SlmdError('model_not_ready', this.#loadFailure));
-    return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject };
-      const end = () => {
-        this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        reject(new SlmdError('cancelled', 'ended before the engine was ready for it'));
-      };
-      this.#waiters.push(waiter);
-      signal.addEventListener('abort', end);
-      if (signal.aborted) end();
-    });
+    const ended = () => new SlmdError('cancelled', 'ended before the engine was ready for it');
+    return this.#waiters.wait(signal, ended);
   }
 
   #spawn(): void {
@@ -250,7 +237,7 @@ export class Supervisor {
         this.#loadFailure = null;
         this.#failedLoads = 0;
         this.#events.ready(message.info);
-        this.#settleWaiters(null);
+        this.#waiters.settle(null);
         return;
       case 'load_failed':
         if (this.#fallBack(message.message)) {
@@ -258,7 +245,7 @@ export class Supervisor {
           return;
         }
         this.#loadFailure = message.message;
-        this.#settleWaiters(new SlmdError('model_not_ready', message.message));
+        this.#waiters.settle(new SlmdError('model_not_ready', message.message));
         void this.#process?.stop();
         return;
     }
@@ -300,7 +287,7 @@ export class Supervisor {
         this.#spawn();
         return;
       }
-      this.#settleWaiters(new SlmdError(code, message));
+      this.#waiters.settle(new SlmdError(code, message));
     }
     this.#events.down(code, message, retryMs);
     this.#restartTimer = setTimeout(() => this.#spawn(), retryMs);
@@ -339,12 +326,5 @@ export class Supervisor {
 
   get #patienceMs(): number {
     return this.#attempts.size === 0 ? this.#options.load_max_ms : this.#options.stall_ms;
-  }
-
-  #settleWaiters(error: SlmdError<ErrorCode> | null): void {
-    for (const waiter of this.#waiters.splice(0)) {
-      if (error === null) waiter.resolve();
-      else waiter.reject(error);
-    }
   }
 }
