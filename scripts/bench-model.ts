@@ -14,7 +14,9 @@ import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../src/builder/build-model.ts';
 import { Progress } from '../src/cli/progress.ts';
 import { openEngine } from '../src/engine/engine.ts';
+import { greedy, question } from '../src/ipc/question.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
+import { procBytes } from '../src/lib/proc-bytes.ts';
 import { writeRandomCheckpoint } from './bench/random-checkpoint.ts';
 import { shapes } from './bench/shapes.ts';
 
@@ -92,18 +94,13 @@ async function answer(model: string, threads: number): Promise<void> {
   );
   // The byte of a space is one token of the shipped tokenizer, and words of one letter are two.
   const content = 'x '.repeat(promptTokens / 2);
-  const sampling = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 1 };
-  const request = {
-    response_format: null,
-    messages: [{ role: 'user' as const, content }],
-    max_tokens: answerTokens,
-    stop: [],
-  };
+  const sampling = { ...greedy, temperature: 1, seed: 1 };
+  const request = { ...question(content, answerTokens), sampling };
   let afterPrefill = process.cpuUsage();
   const onTokens = (_: string, count: number) => {
     if (count === 1) afterPrefill = process.cpuUsage();
   };
-  const { usage, stamps } = await engine.generate({ ...request, sampling }, { onTokens });
+  const { usage, stamps } = await engine.generate(request, { onTokens });
   const cpuMs = cpuMsSince(afterPrefill) / (usage.completion_tokens - 1);
   const decodeMs = (stamps.last_token_at - stamps.first_token_at) / (usage.completion_tokens - 1);
   const prefillMs = stamps.first_token_at - stamps.tokenized_at;
@@ -131,6 +128,5 @@ function peak(): string {
 
 function mebibytes(field: 'VmHWM' | 'VmRSS'): string {
   const status = readFileSync('/proc/self/status', 'utf8');
-  const [, kilobytes] = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status) ?? [];
-  return (Number(kilobytes) / 1024).toFixed(0);
+  return ((procBytes(status, field) ?? Number.NaN) / 2 ** 20).toFixed(0);
 }

@@ -24,6 +24,7 @@ import { readModelDirectory } from '../src/model/directory.ts';
 import { encodeConversation } from '../src/model/prompt.ts';
 import type { Decoder } from '../src/onnx/decoder.ts';
 import { openRuntime } from '../src/onnx/runtime.ts';
+import { argmax } from '../src/oracle/metrics.ts';
 import { heldOutSets } from './train/data/sets.ts';
 
 const textsMax = 150;
@@ -70,7 +71,7 @@ interface Text {
 /** Held-out questions as the engine would encode them, with what the float32 model answers. */
 async function questions(dir: string): Promise<Text[]> {
   const { tokenizer, template, stopIds } = await readModelDirectory(dir);
-  const { values, phrasings } = heldOutSets(1);
+  const { values, phrasings } = heldOutSets();
   const all = [...values, ...phrasings];
   const step = Math.ceil(all.length / textsMax);
   const decoder = await open(dir);
@@ -81,7 +82,7 @@ async function questions(dir: string): Promise<Text[]> {
     decoder.reset();
     let logits = await decoder.forward(ids);
     while (ids.length < contextLength && !stopIds.has(ids.at(-1)!)) {
-      ids.push(bestOf(logits));
+      ids.push(argmax(logits));
       logits = await decoder.forward(ids.slice(-1));
     }
     texts.push({ ids, from });
@@ -114,7 +115,7 @@ async function read(dir: string, texts: readonly Text[]): Promise<Reading> {
       const logits = logSoftmax(await decoder.forward([id]));
       if (i + 1 < from) continue;
       reading.losses.push(-logits[ids[i + 1]!]!);
-      reading.best.push(bestOf(logits));
+      reading.best.push(argmax(logits));
       reading.logProbabilities.push(logits);
     }
   }
@@ -128,10 +129,6 @@ async function open(dir: string): Promise<Decoder> {
     contextLength,
   });
   return opened.decoder;
-}
-
-function bestOf(logits: Float32Array): number {
-  return logits.reduce((best, logit, i) => (logit > logits[best]! ? i : best), 0);
 }
 
 function logSoftmax(logits: Float32Array): Float32Array {

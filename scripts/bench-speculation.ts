@@ -12,17 +12,15 @@ import { type Generation, type GenerationModel, generate } from '../src/engine/g
 import { Rows } from '../src/engine/rows.ts';
 import { Speculation } from '../src/engine/speculation.ts';
 import { measureRuns } from '../src/engine/speculation-probe.ts';
+import { question } from '../src/ipc/question.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
 import { readModelDirectory } from '../src/model/directory.ts';
 import { openRuntime } from '../src/onnx/runtime.ts';
 import { table } from './bench/table.ts';
 import { heldOutSets } from './train/data/sets.ts';
 
-/** The seed that `scripts/train/train.sh` trains with: it decides what is held out. */
-const seed = 1;
 /** A draft at this cost is always worth a run. */
 const nothing = [0.01, 0.02, 0.03];
-const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 const { values } = parseArgs({ options: { always: { type: 'boolean', default: false } } });
 const directory = await readModelDirectory(shippedModel(), null);
@@ -46,7 +44,7 @@ const drafting = {
   ...plain,
   speculation: new Speculation(values.always ? { ...traits, costs: nothing } : traits),
 };
-const sets = heldOutSets(seed);
+const sets = heldOutSets();
 const questions = [...sets.values, ...sets.phrasings];
 const lines = [
   [
@@ -95,9 +93,7 @@ await decoder.dispose();
 process.exitCode = differing === 0 ? 0 : 1;
 
 function ask(model: GenerationModel, content: string): Promise<Generation> {
-  const request = { max_tokens: null, sampling, stop: [], response_format: null };
-  const messages = [{ role: 'user' as const, content }];
-  return generate(model, { ...request, messages }, {}, new AbortController().signal);
+  return generate(model, question(content, null), {}, new AbortController().signal);
 }
 
 function decodeMs({ stamps }: Generation): number {

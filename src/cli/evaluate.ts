@@ -1,5 +1,6 @@
 import { openEngine } from '../engine/engine.ts';
 import type { EngineInfo } from '../ipc/messages.ts';
+import { question } from '../ipc/question.ts';
 
 /** A question and the one answer that counts. */
 export interface Example {
@@ -28,8 +29,6 @@ export interface EvaluateOptions {
   onProgress?(done: number, total: number): void;
 }
 
-const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
-
 /**
  * Asks a model every question, greedily and each on its own, through the engine that also serves
  * prompts. An answer counts where it equals the expected one, character for character.
@@ -52,9 +51,7 @@ export async function evaluate(
   const evaluation: Evaluation = { info: engine.info, all: tally(), by_kind: {}, missed: [] };
   try {
     for (const [i, example] of examples.entries()) {
-      const messages = [{ role: 'user' as const, content: example.prompt }];
-      const request = { messages, max_tokens, sampling: greedy, stop: [], response_format: null };
-      const { text } = await engine.generate(request);
+      const { text } = await engine.generate(question(example.prompt, max_tokens));
       evaluation.by_kind[example.kind] ??= tally();
       for (const count of [evaluation.all, evaluation.by_kind[example.kind]!]) {
         count.asked++;

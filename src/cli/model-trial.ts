@@ -1,11 +1,10 @@
 import type { Config } from '../config/schema.ts';
+import { question } from '../ipc/question.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { engineEntry } from '../lib/package-root.ts';
 import { supervisorOptions, withEngine } from '../supervisor/one-engine.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { type SmokePrompt, smokeFinding } from '../supply/smoke.ts';
-
-const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /**
  * Loads a model in an engine process, as the daemon would, and asks it: hashes, signature and finite
@@ -29,8 +28,7 @@ export async function tryModel(
 
 async function ask(supervisor: Supervisor, prompts: readonly SmokePrompt[]): Promise<void> {
   for (const [i, smoke] of prompts.entries()) {
-    const messages = [{ role: 'user' as const, content: smoke.prompt }];
-    const job = { messages, max_tokens: smoke.max_tokens, sampling: greedy, stop: [], response_format: null };
+    const job = question(smoke.prompt, smoke.max_tokens);
     const { text } = await supervisor.generate(job, () => undefined, new AbortController().signal);
     const finding = smokeFinding(smoke, text);
     if (finding !== null)

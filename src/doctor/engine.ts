@@ -1,5 +1,6 @@
 import type { Config } from '../config/schema.ts';
 import type { DoneMessage, EngineInfo, ModelSource } from '../ipc/messages.ts';
+import { question } from '../ipc/question.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { supervisorOptions, withEngine } from '../supervisor/one-engine.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
@@ -14,7 +15,6 @@ export interface EngineRun {
 const answers = 3;
 const answerTokens = 64;
 const prompt = 'turn on the kitchen light and tell me how warm the living room is';
-const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /**
  * Loads the model in an engine process, as the daemon does, and lets it answer: a library that cannot
@@ -29,20 +29,10 @@ export function runEngine(config: Config, entry: string, model: ModelSource): Pr
 
 async function measure(supervisor: Supervisor): Promise<EngineRun> {
   const rates: number[] = [];
+  const job = question(prompt, answerTokens);
   for (let i = 0; i < answers; i++) {
-    const rate = decodeRate(
-      await supervisor.generate(
-        {
-          messages: [{ role: 'user', content: prompt }],
-          max_tokens: answerTokens,
-          sampling,
-          stop: [],
-          response_format: null,
-        },
-        () => undefined,
-        new AbortController().signal,
-      ),
-    );
+    const done = await supervisor.generate(job, () => undefined, new AbortController().signal);
+    const rate = decodeRate(done);
     if (rate !== null) rates.push(rate);
   }
   if (supervisor.info === null) throw new SlmdError('engine_crashed', 'the engine ended after its answer');

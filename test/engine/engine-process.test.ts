@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseFromEngine } from '../../src/ipc/from-engine.ts';
-import { ForkedEngine, greedy, request } from '../support/forked-engine.ts';
+import { greedy } from '../../src/ipc/question.ts';
+import { ForkedEngine, request } from '../support/forked-engine.ts';
+import { rssBytesOf } from '../support/processes.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 const secret = 'the-prompt-nobody-may-log';
@@ -266,10 +268,7 @@ test('nothing is written to the home directory, also where the environment does 
 
 test('two hundred generations do not make it grow', async () => {
   const engine = await ForkedEngine.loaded(dir);
-  const residentMB = () => {
-    const status = readFileSync(`/proc/${engine.child.pid}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024;
-  };
+  const residentMB = () => rssBytesOf(engine.child.pid!)! / 2 ** 20;
   const sampling = { ...greedy, temperature: 1 };
   for (let i = 0; i < 40; i++)
     await engine.run(request('x'.repeat(100), { sampling: { ...sampling, seed: i } }));

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
 import type { GenerateRequest } from '../../src/engine/generate.ts';
+import { greedy } from '../../src/ipc/question.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import { encodeConversation } from '../../src/model/prompt.ts';
-import { engineOptions, greedy } from '../support/forked-engine.ts';
+import { engineOptions } from '../support/forked-engine.ts';
 import { argmax, ModelRunner } from '../support/onnx-runner.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 

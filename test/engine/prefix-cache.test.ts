@@ -3,10 +3,11 @@ import { describe, test } from 'node:test';
 import { openEngine } from '../../src/engine/engine.ts';
 import { prefillRuns } from '../../src/engine/prefill.ts';
 import { PrefixCache } from '../../src/engine/prefix-cache.ts';
+import { greedy } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
-import { engineOptions, greedy } from '../support/forked-engine.ts';
+import { engineOptions } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** A prompt of its own kind: those of one seed begin alike. */

@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { openEngine } from '../../src/engine/engine.ts';
 import type { Generation } from '../../src/engine/generate.ts';
+import { greedy } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
-import { engineOptions, ForkedEngine, greedy, request } from '../support/forked-engine.ts';
+import { engineOptions, ForkedEngine, request } from '../support/forked-engine.ts';
 import { argmax } from '../support/onnx-runner.ts';
+import { rssBytesOf } from '../support/processes.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** Every kind of graph: of each family and each quantization that the builder knows, and the one that ships. */
@@ -175,8 +177,7 @@ test('an engine process runs as many generations as it has rows, by their keys, 
   const ends = await Promise.all(five.map((key) => engine.end(key)));
   assert.deepEqual(ends.map(({ type }) => type).sort(), ['done', 'done', 'done', 'done', 'failed']);
   for (const end of ends) if (end.type === 'done') assert.equal(end.text, expected.text);
-  const residentMB = () =>
-    Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${engine.child.pid}/status`, 'utf8'))![1]) / 1024;
+  const residentMB = () => rssBytesOf(engine.child.pid!)! / 2 ** 20;
   const batch = async (seed: number) => {
     const keys = words.map((word, i) =>
       engine.start(request(word, { sampling: { ...greedy, temperature: 1, seed: seed + i } })),

@@ -8,11 +8,12 @@ import { measureRuns } from '../../src/engine/speculation-probe.ts';
 import { Grammars } from '../../src/grammar/grammars.ts';
 import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
 import type { EngineOptions } from '../../src/ipc/messages.ts';
+import { greedy } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
-import { engineOptions, greedy, request } from '../support/forked-engine.ts';
+import { engineOptions, request } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** Every kind of graph that the builder writes, and the one that ships. */

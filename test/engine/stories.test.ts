@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { buildModel } from '../../src/builder/build-model.ts';
 import { openEngine } from '../../src/engine/engine.ts';
-import { engineOptions, greedy } from '../support/forked-engine.ts';
+import { greedy } from '../../src/ipc/question.ts';
+import { engineOptions } from '../support/forked-engine.ts';
 import { sharedDir, sharedJson, sharedTokenizers } from '../support/tokenizers.ts';
 
 interface StoryCase {

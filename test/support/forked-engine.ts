@@ -10,10 +10,9 @@ import type {
   LoadFailedMessage,
   ReadyMessage,
 } from '../../src/ipc/messages.ts';
+import { question } from '../../src/ipc/question.ts';
 
 const entry = join(import.meta.dirname, '../../src/engine/main.ts');
-
-export const greedy = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 };
 
 export const engineOptions: EngineOptions = {
   backend: 'auto',
@@ -31,15 +30,7 @@ export function request(
   content: string,
   fields: Partial<GenerateMessage> = {},
 ): Omit<GenerateMessage, 'key'> {
-  return {
-    type: 'generate',
-    messages: [{ role: 'user', content }],
-    max_tokens: 40,
-    sampling: greedy,
-    stop: [],
-    response_format: null,
-    ...fields,
-  };
+  return { type: 'generate', ...question(content, 40), ...fields };
 }
 
 /** The engine as the daemon runs it: a real child process behind a real IPC channel. */

@@ -3,26 +3,11 @@ import type { TestContext } from 'node:test';
 import type { PromptRequest } from '../../src/contract/prompt.ts';
 import { Journal, type JournalOptions } from '../../src/journal/journal.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
+import { promptRequest } from './prompts.ts';
 
 export function promptOf(id: string, more: Partial<PromptRequest> = {}): PromptRequest {
-  return {
-    id,
-    messages: [{ role: 'user', content: `prompt of ${id}` }],
-    max_tokens: null,
-    sampling: { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 },
-    stop: [],
-    response_format: null,
-    stream: true,
-    priority: 'normal',
-    requester: 'unknown',
-    metadata: null,
-    received_at: monotonicMs(),
-    deadline_at: null,
-    reply_to: null,
-    traceparent: null,
-    bytes: 100,
-    ...more,
-  };
+  const messages = [{ role: 'user' as const, content: `prompt of ${id}` }];
+  return promptRequest({ id, messages, received_at: monotonicMs(), bytes: 100, ...more });
 }
 
 export const noRouting = { reply_to: null, traceparent: null };

@@ -1,14 +1,11 @@
 import type { PromptRequest } from '../../src/contract/prompt.ts';
+import { question } from '../../src/ipc/question.ts';
 
 /** A request as it is inside the daemon, plain but for what is given. */
 export function promptRequest(more: Partial<PromptRequest> = {}): PromptRequest {
   return {
     id: 'a',
-    messages: [{ role: 'user', content: 'hi' }],
-    max_tokens: null,
-    sampling: { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 },
-    stop: [],
-    response_format: null,
+    ...question('hi', null),
     stream: true,
     priority: 'normal',
     requester: 'unknown',

@@ -1,9 +1,7 @@
 import { type Engine, openEngine } from '../../src/engine/engine.ts';
 import type { EngineOptions } from '../../src/ipc/messages.ts';
+import { question } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
-
-/** Greedy: the same tokens every time. */
-const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /** The model that ships, in this process. */
 export function openShippedModel(backend: EngineOptions['backend'] = 'auto'): Promise<Engine> {
@@ -25,15 +23,7 @@ export async function answerInPieces(
   prompt: string,
 ): Promise<{ pieces: string[]; text: string }> {
   const pieces: string[] = [];
-  const { text } = await engine.generate(
-    {
-      messages: [{ role: 'user', content: prompt }],
-      max_tokens: null,
-      sampling,
-      stop: [],
-      response_format: null,
-    },
-    { onTokens: (piece) => pieces.push(piece) },
-  );
+  const onTokens = (piece: string) => pieces.push(piece);
+  const { text } = await engine.generate(question(prompt, null), { onTokens });
   return { pieces, text };
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { ErrorCode } from '../../src/contract/errors.ts';
 import type { DoneMessage } from '../../src/ipc/messages.ts';
+import { question } from '../../src/ipc/question.ts';
 import {
   Supervisor,
   type SupervisorEvents,
@@ -22,8 +23,6 @@ export interface Supervised {
   ask(content: string, signal?: AbortSignal): Promise<DoneMessage>;
   tokens: Heard<string>;
 }
-
-const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 1 };
 
 /** A supervisor of the fake engine, not yet started; it is stopped when the test ends. */
 export function supervised(
@@ -65,11 +64,8 @@ export function supervised(
     },
   );
   t.after(() => supervisor.stop());
-  const ask = (content: string, signal = new AbortController().signal) => {
-    const messages = [{ role: 'user' as const, content }];
-    const job = { messages, max_tokens: null, sampling, stop: [], response_format: null };
-    return supervisor.generate(job, (text) => tokens.push(text), signal);
-  };
+  const ask = (content: string, signal = new AbortController().signal) =>
+    supervisor.generate(question(content, null), (text) => tokens.push(text), signal);
   return { supervisor, events, ask, tokens };
 }
 

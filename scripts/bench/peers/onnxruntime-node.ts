@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { argmax } from '../../../src/oracle/metrics.ts';
 import { AnswerClock, cancelLatency, type Peer, type PeerOptions } from './peer.ts';
 
 type TensorMap = Record<string, Tensor>;
@@ -52,7 +53,7 @@ export async function open(
       const stamps = new AnswerClock(clock);
       if (!cached) begin();
       for (let logits = await forward(prompt.slice(length)); ; ) {
-        const id = bestOf(logits);
+        const id = argmax(logits);
         stamps.token(id);
         if (stamps.tokens === tokens) return stamps.answer();
         logits = await forward([id]);
@@ -91,10 +92,4 @@ function presentOf(outputs: TensorMap): TensorMap {
   for (const [name, tensor] of Object.entries(outputs))
     if (name.startsWith('present.')) past[name.replace('present.', 'past_key_values.')] = tensor;
   return past;
-}
-
-function bestOf(logits: Float32Array): number {
-  let best = 0;
-  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
-  return best;
 }

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { Sampler } from '../../../src/engine/sampler.ts';
+import { greedy } from '../../../src/ipc/question.ts';
 import type { Sequence } from '../../../src/onnx/decoder.ts';
 import { openRuntime } from '../../../src/onnx/runtime.ts';
 import { AnswerClock, cancelLatency, clocks, type Peer, type PeerOptions } from './peer.ts';
 
 const prefillChunkTokens = 128;
-const greedy = { temperature: 0, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, seed: 0 };
 
 /** The engine's decoder and sampler, as `src/engine/generate.ts` uses them. */
 export async function open({ model, clock, threads, rows = 1, contextLength }: PeerOptions): Promise<Peer> {

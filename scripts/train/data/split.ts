@@ -4,10 +4,10 @@
 import { hash } from './random.ts';
 
 /** The share of families, of variants, of literals and of values that is held out. */
-const FAMILY_SHARE = 0.1;
-const VARIANT_SHARE = 0.08;
-const LITERAL_SHARE = 0.15;
-const VALUE_SHARE = 0.12;
+const familyShare = 0.1;
+const variantShare = 0.08;
+const literalShare = 0.15;
+const valueShare = 0.12;
 
 export type Side = 'trained' | 'held-out';
 
@@ -37,11 +37,11 @@ export class Split {
     const known = this.#phrasings.get(group);
     if (known) return known;
     const families = this.#ranked(`family ${group}`, patterns).map(expand);
-    const away = Math.max(1, Math.round(families.length * FAMILY_SHARE));
+    const away = Math.max(1, Math.round(families.length * familyShare));
     const heldOut = families.slice(0, away);
     const rest = families.slice(away);
     for (const family of rest) {
-      const variants = Math.round(family.length * VARIANT_SHARE);
+      const variants = Math.round(family.length * variantShare);
       if (variants > 0) heldOut.push(this.#ranked(`variant ${group}`, family).slice(0, variants));
     }
     const forbidden = new Set(heldOut.flat());
@@ -56,7 +56,7 @@ export class Split {
     const known = this.#literals.get(group);
     if (known) return known;
     const ranked = this.#ranked(`literal ${group}`, items);
-    const away = Math.max(1, Math.round(ranked.length * LITERAL_SHARE));
+    const away = Math.max(1, Math.round(ranked.length * literalShare));
     const literals = { heldOut: ranked.slice(0, away), trained: ranked.slice(away) };
     this.#literals.set(group, literals);
     return literals;
@@ -64,7 +64,7 @@ export class Split {
 
   /** Whether a value, such as `lamp bedroom` or `set_timer 42 minutes`, is kept from training. */
   isHeldOut(value: string): boolean {
-    return hash(`${this.seed} value ${value}`) / 0x1_0000_0000 < VALUE_SHARE;
+    return hash(`${this.seed} value ${value}`) / 0x1_0000_0000 < valueShare;
   }
 
   #ranked(salt: string, items: readonly string[]): string[] {
