@@ -35,6 +35,11 @@ export function installMissing(packages: Readonly<Record<string, string>>): stri
   return missing();
 }
 
+/** What to do about packages that are missing. */
+export function installHint(missing: readonly string[]): string {
+  return `not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`;
+}
+
 /** What Debian keeps for root lies in `/usr/sbin`. */
 function onPath(command: string): boolean {
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };

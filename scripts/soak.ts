@@ -16,7 +16,7 @@ import { soakFailures, soakTable } from '../test/soak/soak-report.ts';
 import { startRabbitMq } from '../test/support/rabbitmq.ts';
 import type { Stage } from '../test/support/stage.ts';
 import { buildAll } from './build.ts';
-import { installMissing } from './debian.ts';
+import { installHint, installMissing } from './debian.ts';
 
 const usage = `npm run test:soak [-- [lane …] [options]]
 
@@ -72,9 +72,7 @@ async function main(): Promise<number> {
   }
   const missing = installMissing({ mosquitto: 'mosquitto' });
   if (missing.length > 0) {
-    console.error(
-      `slmd: not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`,
-    );
+    console.error(`slmd: ${installHint(missing)}`);
     return 1;
   }
   await buildAll();
@@ -144,8 +142,6 @@ async function rabbitMqLane({ seed, minutes }: Options): Promise<string[] | null
 function skipped(lane: string, packages: Readonly<Record<string, string>>): boolean {
   const missing = installMissing(packages);
   if (missing.length === 0) return false;
-  console.log(
-    `skip  ${lane}: ${missing.join(', ')} is not installed; on Debian: apt-get install ${missing.join(' ')}`,
-  );
+  console.log(`skip  ${lane}: ${installHint(missing)}`);
   return true;
 }

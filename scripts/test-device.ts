@@ -8,7 +8,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { installMissing } from './debian.ts';
+import { installHint, installMissing } from './debian.ts';
 import { alone } from './device/alone.ts';
 import { boardImage } from './device/board-image.ts';
 import { emulator, teachKernel } from './device/emulator.ts';
@@ -176,7 +176,7 @@ async function climb(number: number): Promise<string> {
   const began = performance.now();
   try {
     const missing = installMissing(commands);
-    if (missing.length > 0) throw new Missing(`not installed: ${missing.join(', ')}`);
+    if (missing.length > 0) throw new Missing(installHint(missing));
     await prepare();
   } catch (error) {
     if (!(error instanceof Missing)) throw error;

@@ -10,7 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildAll } from './build.ts';
-import { installMissing } from './debian.ts';
+import { installHint, installMissing } from './debian.ts';
 
 const root = join(import.meta.dirname, '..');
 const debianPackages = {
@@ -34,7 +34,7 @@ const testTimeoutMs = 600_000;
 const ci = process.env.CI === 'true';
 const missing = installMissing(debianPackages);
 if (missing.length > 0) {
-  const line = `not installed: ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`;
+  const line = installHint(missing);
   if (ci) {
     console.error(`slmd: ${line}`);
     process.exit(1);
