@@ -1,4 +1,5 @@
 import type { BrokerLimits, Connection, ProtocolVersion, PublishOptions } from '../../src/mqtt/client.ts';
+import { settled } from './wait.ts';
 
 export interface FakePublish {
   topic: string;
@@ -71,9 +72,4 @@ export class FakeConnection {
     for (const cut of this.#cuts) cut();
     await settled();
   }
-}
-
-/** Everything that is due by now has happened. */
-export function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

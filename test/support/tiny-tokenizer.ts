@@ -52,7 +52,7 @@ export function writeTinyTokenizer(dir: string): void {
 }
 
 /** Byte-level BPE's printable stand-ins: printable Latin-1 as itself, all else from U+0100 on. */
-function byteCharacters(): string[] {
+export function byteCharacters(): string[] {
   let next = 0x100;
   return Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);

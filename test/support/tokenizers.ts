@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TokenizerFiles } from '../../src/model/tokenizer.ts';
+import { byteCharacters } from './tiny-tokenizer.ts';
 
 /** Real tokenizers, where the checkout has them beside it; see their README. */
 export const sharedDir = join(import.meta.dirname, '../../../shared');
@@ -29,7 +30,7 @@ const special = { single_word: false, lstrip: false, rstrip: false, normalized: 
 /** Ids 0 to 255 are the bytes; then merges of your choice; then `<|start|>`, `<|end|>`. */
 export function byteLevelFiles(merges: [string, string][] = []): TokenizerFiles {
   const vocabulary: Record<string, number> = {};
-  for (let byte = 0; byte < 256; byte++) vocabulary[byteCharacter(byte)] = byte;
+  for (const [byte, character] of byteCharacters().entries()) vocabulary[character] = byte;
   for (const [a, b] of merges) vocabulary[a + b] = Object.keys(vocabulary).length;
   const next = Object.keys(vocabulary).length;
   const step = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
@@ -48,15 +49,6 @@ export function byteLevelFiles(merges: [string, string][] = []): TokenizerFiles 
     },
     config: { bos_token: '<|start|>', eos_token: { content: '<|end|>' } },
   };
-}
-
-/** How byte-level vocabularies (GPT-2) write a byte as a character that can be seen. */
-function byteCharacter(byte: number): string {
-  const visible = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-  if (visible(byte)) return String.fromCharCode(byte);
-  let hidden = 0;
-  for (let b = 0; b < byte; b++) if (!visible(b)) hidden++;
-  return String.fromCharCode(256 + hidden);
 }
 
 /** ▁ words with a byte for what the vocabulary lacks, as SentencePiece models have; 0 unk, 1 bos, 2 eos. */

@@ -10,6 +10,11 @@ export async function inTime<T>(value: Promise<T>, what: string, ms = patienceMs
   return Promise.race([value, limit]).finally(() => clearTimeout(timer));
 }
 
+/** Everything that is due by now has happened. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 export interface Looking {
   /** Values before this index do not count; see `Heard.mark`. */
   since?: number;

@@ -1,6 +1,7 @@
 import type { PromptRequest } from '../../src/contract/prompt.ts';
 import { type Place, type QueueBounds, RequestQueue } from '../../src/queue/queue.ts';
 import { promptRequest } from './prompts.ts';
+import { settled } from './wait.ts';
 
 export const roomy = { depth_max: 100, bytes_max: 1_000_000 };
 
@@ -36,6 +37,3 @@ export class Watched {
     return [this.queue.depth, this.queue.bytes, this.queue.running];
   }
 }
-
-/** Everything that is due by now has happened. */
-export const settled = () => new Promise((resolve) => setImmediate(resolve));

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Outbox, type Parcel } from '../../src/mqtt/outbox.ts';
-import { FakeConnection, settled } from '../support/fake-connection.ts';
+import { FakeConnection } from '../support/fake-connection.ts';
+import { settled } from '../support/wait.ts';
 
 interface Refused {
   topic: string;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topicsOf } from '../../src/contract/topics.ts';
 import { Presence } from '../../src/mqtt/presence.ts';
-import { FakeConnection, settled } from '../support/fake-connection.ts';
+import { FakeConnection } from '../support/fake-connection.ts';
+import { settled } from '../support/wait.ts';
 
 const topics = topicsOf('slmd', 'kitchen');
 

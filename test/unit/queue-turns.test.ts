@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { promptRequest } from '../support/prompts.ts';
-import { roomy, settled, Watched } from '../support/watched-queue.ts';
+import { settled } from '../support/wait.ts';
+import { roomy, Watched } from '../support/watched-queue.ts';
 
 test('a turn that is given back for one alone comes next, when all others are over, and nobody joins it', async () => {
   const watched = new Watched(roomy, 3);

@@ -4,7 +4,8 @@ import type { PromptRequest } from '../../src/contract/prompt.ts';
 import type { QueueBounds } from '../../src/queue/queue.ts';
 import { promptRequest } from '../support/prompts.ts';
 import { randomNumbers } from '../support/random.ts';
-import { roomy, settled, Watched } from '../support/watched-queue.ts';
+import { settled } from '../support/wait.ts';
+import { roomy, Watched } from '../support/watched-queue.ts';
 
 test('a request that finds the queue idle has its turn at once and does not wait', async () => {
   const watched = new Watched();
