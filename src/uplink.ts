@@ -54,9 +54,10 @@ export class Uplink {
   #wasUp = false;
   /** How long a broker that has gone silent may have been so. */
   #silenceMs = 0;
-  /** Another device uses this one's name, as far as is known. */
-  #duplicated = false;
+  /** What last gave away that another device uses this one's name; null while none does, as far as is known. */
+  #duplicated: DuplicateSign | null = null;
   #forgetting: NodeJS.Timeout | null = null;
+  #repeating: NodeJS.Timeout | null = null;
 
   constructor(parts: UplinkParts) {
     this.#parts = parts;
@@ -84,7 +85,7 @@ export class Uplink {
           if (this.#wasUp) this.#lostAt = monotonicMs() - (code === 'timeout' ? this.#silenceMs : 0);
           this.#wasUp = false;
           this.#outbox.use(null);
-          if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+          this.#stopForgetting();
           parts.log.warn({ code, retry_ms: Math.round(retryMs) }, message);
         },
       },
@@ -106,7 +107,8 @@ export class Uplink {
     if (this.#outbox.depth > 0) this.#link.wake();
     await within(flushMs, this.#outbox.idle());
     await within(flushMs, this.presence.offline('stopped'));
-    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    this.#stopForgetting();
+    this.#stopRepeating();
     this.#access.end();
     await this.#link.stop();
   }
@@ -188,38 +190,55 @@ export class Uplink {
     const status = readStatus(payload);
     if (status === null) return;
     this.presence.hear(status);
-    const sign = this.#duplicates.hear(status);
+    const sign = this.#duplicates.hear(status, this.presence.birth);
     if (sign !== null) this.#onDuplicate(sign);
   }
 
   #onDuplicate(sign: DuplicateSign): void {
     const { config, log, counters } = this.#parts;
+    const both = sign === 'beside' ? ', and both answer' : '';
     const why =
       sign === 'short_lived'
         ? `${this.#addresses.current} ends every connection at once: another client may use the name ${config.device}`
-        : `another device on this broker is called ${config.device}: give one of them another name (device, in its configuration)`;
-    if (!this.#duplicated) {
+        : `another device on this broker is called ${config.device}${both}: give one of them another name (device, in its configuration)`;
+    if (this.#duplicated === null) {
       counters.duplicates_detected++;
       log.error({ code: 'duplicate_device', sign }, why);
     }
-    this.#duplicated = true;
+    this.#duplicated = sign;
     this.presence.condition('duplicate', why);
     this.#forgetDuplicateLater();
+    if (sign === 'beside') this.#repeatWhileDuplicated();
+  }
+
+  /** The other hears this device's words, and not its connections: silence would be forgotten. */
+  #repeatWhileDuplicated(): void {
+    this.#repeating ??= setInterval(() => this.presence.repeat(), this.#parts.config.mqtt.duplicate_wait_ms);
+  }
+
+  #stopRepeating(): void {
+    if (this.#repeating !== null) clearInterval(this.#repeating);
+    this.#repeating = null;
   }
 
   /** The other would have come back by now. */
   #forgetDuplicateLater(): void {
-    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
-    if (!this.#duplicated) return;
+    this.#stopForgetting();
+    if (this.#duplicated === null) return;
     this.#forgetting = setTimeout(() => {
-      this.#duplicated = false;
+      this.#duplicated = null;
+      this.#stopRepeating();
       this.#parts.log.info('the other device with this name is gone');
       this.presence.condition('duplicate', null);
     }, 2 * this.#parts.config.mqtt.duplicate_wait_ms);
   }
 
+  #stopForgetting(): void {
+    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+  }
+
   /**
-   * What comes after the end of a connection. Two devices with one name would take the broker away from
+   * What comes after the end of a connection. Two devices with one client id would take the broker away from
    * each other without end: they take turns.
    */
   #patience(ended: Ended): BackoffBounds {
@@ -227,7 +246,7 @@ export class Uplink {
     this.#addresses.ended(ended);
     const sign = this.#duplicates.ended(ended);
     if (sign !== null) this.#onDuplicate(sign);
-    return this.#duplicated
+    return this.#duplicated !== null && this.#duplicated !== 'beside'
       ? { min_ms: duplicate_wait_ms, max_ms: duplicate_wait_ms }
       : { min_ms: reconnect_min_ms, max_ms: reconnect_max_ms };
   }

@@ -46,6 +46,11 @@ export class Presence {
     return { state: 'ready', ...named, why: null };
   }
 
+  /** Of this connection; null where there is none, and until it is told. */
+  get birth(): number | null {
+    return this.#connection === null ? null : this.#births;
+  }
+
   /** The will of the next connection: what the broker says for a device that has vanished. */
   get will(): Status {
     return { state: 'offline', boot: this.#options.boot, birth: this.#births + 1, why: 'connection lost' };
@@ -79,7 +84,11 @@ export class Presence {
 
   /** A status on the device's own topic. A will that came late, its own or a predecessor's, is contradicted. */
   hear({ state }: Status): void {
-    if (state !== 'offline') return;
+    if (state === 'offline') this.repeat();
+  }
+
+  /** Says the status once more, though it is the same. */
+  repeat(): void {
     this.#published = '';
     this.#changed();
   }

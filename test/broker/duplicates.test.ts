@@ -48,6 +48,40 @@ onEachBroker('two devices with one name', (kind) => {
     assert.ok(connections() - before <= turns, `${connections() - before} connections, ${turns} turns`);
   });
 
+  test('[FAULT-14] [SLMD-DUP-1] [SLMD-DUP-3] with client ids of their own both are degraded, and stay so until one is stopped', async (t) => {
+    const stage = new Stage(t);
+    const broker = stage.add(await kind.start());
+    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const start = (client_id: string) =>
+      stage.daemon({
+        url: broker.url,
+        settings: { mqtt: { protocol: kind.protocol, client_id, duplicate_wait_ms: 1000 } },
+      });
+    const first = start('kitchen-a');
+    await requester.ready();
+    const since = requester.heard.mark;
+    const second = start('kitchen-b');
+    for (const { log } of [first, second])
+      await log.find(({ text }) => text.includes('duplicate_device'), 'it is noticed', { ms: noticedMs });
+    const degraded = requester.status(({ state }) => state === 'degraded', { since });
+    const { boot: one, why } = await degraded;
+    assert.match(why ?? '', /device, in its configuration/);
+    const { boot: other } = await requester.status(
+      ({ state, boot }) => state === 'degraded' && boot !== one,
+      { since },
+    );
+    // Longer than either would remember the other if it heard no more of it.
+    const known = requester.heard.mark;
+    for (const boot of [one, other])
+      for (let since = known, i = 0; i < 4; i++, since = requester.heard.mark)
+        assert.equal((await requester.status((status) => status.boot === boot, { since })).state, 'degraded');
+
+    const alone = requester.heard.mark;
+    await inTime(second.stop(), 'one of them stops');
+    await requester.ready({ since: alone });
+    assert.ok(!first.log.all.some(({ text }) => text.includes('taken_over')));
+  });
+
   test('[SLMD-DUP-1] a device that is restarted finds only its own past, however it ended', async (t) => {
     const stage = new Stage(t);
     const broker = stage.add(await kind.start());
