@@ -29,13 +29,8 @@ export async function intoDirectory<T>(
   }
 }
 
-/**
- * Makes sure that a build may go to `outDir`, for those who want to know it before a long one.
- *
- * @returns the names in it; null when there is no such directory
- * @throws BuildError `out_exists`
- */
-export async function requireReplaceable(outDir: string, force: boolean): Promise<string[] | null> {
+/** Makes sure that a build may go there. @returns the names in it; null when there is no such directory */
+async function requireReplaceable(outDir: string, force: boolean): Promise<string[] | null> {
   const existing = await listing(outDir);
   if (existing !== null && !force) throw new BuildError('out_exists', `${outDir} is already there`);
   if (existing !== null && existing.length > 0 && !existing.includes(manifestFile)) {

@@ -1,10 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BuildOptions, buildModel } from '../builder/build-model.ts';
 import { readArchitecture } from '../builder/config.ts';
 import { planBuild } from '../builder/options.ts';
-import { requireReplaceable } from '../builder/out-directory.ts';
+import { intoDirectory } from '../builder/out-directory.ts';
 import { packedBytes } from '../builder/survey.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { type Comparison, compareModels } from '../oracle/compare.ts';
@@ -58,7 +57,7 @@ export interface ChoiceOptions {
 
 /**
  * Builds a checkpoint in the layout that a comparison with its float32 build chooses: the first one that
- * is good, else the best of all.
+ * is good, else the best of all. What was tried is beside the result until it is there, the best alone.
  *
  * @param onTried told what each layout that was tried loses
  * @param onChosen told which one of them it is
@@ -70,42 +69,41 @@ export async function buildChosen(
   options: Omit<BuildOptions, keyof Layout>,
   { threads, onStep, onTried, onChosen }: ChoiceOptions,
 ): Promise<Manifest> {
-  await requireReplaceable(out, options.force ?? false);
-  const work = await mkdtemp(join(tmpdir(), 'slmd-choose-'));
-  const build = (name: string, more: BuildOptions) => {
-    const onProgress = onStepOf(`building ${name}`, onStep);
-    return buildModel(checkpoint, join(work, name), {
-      ...options,
-      ...more,
-      id: 'candidate',
-      force: true,
-      onProgress,
-    });
-  };
-  try {
-    await build('float32', { quantization: 'float32', kvCache: 'float32' });
+  return intoDirectory(out, options.force ?? false, async (dir) => {
+    const work = join(dir, 'tried');
+    const build = (name: string, more: BuildOptions) => {
+      const onProgress = onStepOf(`building ${name}`, onStep);
+      return buildModel(checkpoint, join(work, name), { ...options, ...more, onProgress });
+    };
+    await build('float32', { quantization: 'float32', kvCache: 'float32', id: 'float32' });
     let best: Tried | null = null;
     for (const candidate of await fastestFirst(checkpoint, options)) {
-      const { layout } = candidate;
-      const name = `${layout.quantization}-b${layout.blockSize}`;
-      await build(name, layout);
+      const name = nameOf(candidate.layout);
+      await build(name, candidate.layout);
       const comparison = await compareModels(join(work, name), join(work, 'float32'), {
         threads,
         onProgress: (done, total) => onStep(`comparing ${name}`, done, total),
       });
-      await rm(join(work, name), { recursive: true });
-      const tried = { ...candidate, comparison };
+      const tried: Tried = { ...candidate, comparison };
       onTried(tried);
-      if (best === null || isBetter(comparison, best.comparison)) best = tried;
+      const worse: Tried | null = best !== null && !isBetter(comparison, best.comparison) ? tried : best;
+      if (worse !== tried) best = tried;
+      if (worse !== null) await rm(join(work, nameOf(worse.layout)), { recursive: true });
       if (comparison.verdict === 'good') break;
     }
-    const { layout, comparison } = best!;
     onChosen(best!);
-    await buildModel(checkpoint, out, { ...options, ...layout, onProgress: onStepOf('building', onStep) });
-    return await recordComparison(out, comparison);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+    await moveInto(dir, join(work, nameOf(best!.layout)));
+    await rm(work, { recursive: true });
+    return recordComparison(dir, best!.comparison);
+  });
+}
+
+async function moveInto(dir: string, from: string): Promise<void> {
+  for (const name of await readdir(from)) await rename(join(from, name), join(dir, name));
+}
+
+function nameOf({ quantization, blockSize }: Layout): string {
+  return `${quantization}-b${blockSize}`;
 }
 
 function isBetter(a: Comparison, b: Comparison): boolean {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fastestFirst } from '../../src/cli/model-choose.ts';
+import { buildChosen, fastestFirst, type Tried } from '../../src/cli/model-choose.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
@@ -166,6 +166,29 @@ test('slmd model build --quantization auto takes the fastest layout that is good
   const chosen = stdout.split('\n').filter((line) => / is taken: /.test(line));
   assert.equal(chosen.length, 1);
   assert.ok(chosen[0]!.startsWith(`int${quantization.bits} b${quantization.block_size} `));
+});
+
+test('the layout that is chosen is built once, with its verdict, and nothing else is left', async (t) => {
+  const dir = temporaryDir(t);
+  const steps: string[] = [];
+  const onStep = (label: string) => steps.at(-1) === label || steps.push(label);
+  const tried: Tried[] = [];
+  const chosen: Tried[] = [];
+  const manifest = await buildChosen(
+    tinyCheckpoint(t),
+    join(dir, 'out'),
+    {},
+    { threads: 1, onStep, onTried: (one) => tried.push(one), onChosen: (one) => chosen.push(one) },
+  );
+  const builds = steps.filter((label) => label.startsWith('building'));
+  assert.equal(builds.length, 1 + tried.length, builds.join());
+  assert.equal(new Set(builds).size, builds.length);
+  assert.equal(manifest.verification?.verdict, chosen[0]?.comparison.verdict);
+  assert.deepEqual(readdirSync(dir), ['out']);
+  assert.deepEqual(
+    readdirSync(join(dir, 'out')).toSorted(),
+    [...Object.keys(manifest.files), 'slmd-model.json'].toSorted(),
+  );
 });
 
 test('layouts are tried by what a token reads: large blocks first, unless most of a block is filled up', async (t) => {
