@@ -1,13 +1,16 @@
 import { parseArgs } from 'node:util';
 import type { Config } from '../config/schema.ts';
 import { memoryBytes } from '../lib/memory.ts';
+import { sizeOf } from '../model/memory-need.ts';
 import { activate } from '../supply/activate.ts';
+import { shippedName } from '../supply/store.ts';
+import { boardAdvice } from './board-advice.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
 import { tryModel } from './model-trial.ts';
 
-export const activateUsage = `slmd model activate <model> [--variant v] [--force] | --shipped
+export const activateUsage = `slmd model activate <model> | --shipped [--variant v] [--force]
 
 Makes a model of the store the one that the daemon serves. It is tried first, in an engine of its own: it
 must load, compute finite logits and answer its smoke prompts (smoke.json, or any answer at all). A daemon
@@ -16,7 +19,7 @@ A model in the layout of transformers.js or onnxruntime-genai is taken over: slm
 hash of each of its files.
 
   --force          tries a model that clearly does not fit into the board's memory, too
-  --variant <name> which of its graphs (q4, int8, …); by default the best for this board
+  --variant <name> which of its graphs (q4, int8, …); by default the best for this board (model.variant)
   --shipped        the model that ships with slmd
 ${storeUsage}
 
@@ -36,23 +39,28 @@ export async function modelActivate(args: string[]): Promise<void> {
     force: { type: 'boolean', default: false },
   } as const;
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
-  if (values.shipped && positionals.length > 0)
-    throw new CommandError(exitCodes.usage, `either a model or --shipped\n\n${activateUsage}`);
+  if (values.shipped && (positionals.length > 0 || values.variant !== undefined))
+    throw new CommandError(
+      exitCodes.usage,
+      `either a model, with a variant or without, or --shipped\n\n${activateUsage}`,
+    );
   const model = values.shipped ? null : onlyOne(positionals, 'model', activateUsage);
   const { store, config } = modelContext(values);
   try {
-    if (model === null) store.activate(null);
-    else {
-      console.error(`trying ${model} …`);
-      await activate(store, model, {
-        trust: config.model.trust,
-        variant: values.variant,
-        memory: values.force
-          ? undefined
-          : { bytes: memoryBytes(), contextTokens: config.engine.context_length_max },
-        tryModel: (dir, prompts) => tryModel(config, dir, prompts),
-      });
-    }
+    console.error(`trying ${model ?? shippedName} …`);
+    await activate(store, model, {
+      trust: config.model.trust,
+      variant: values.variant,
+      kind: config.model.variant,
+      memory: values.force
+        ? undefined
+        : { bytes: memoryBytes(), contextTokens: config.engine.context_length_max },
+      onRead: (manifest) => {
+        const advice = boardAdvice(sizeOf(manifest), config);
+        if (advice !== null) console.error(advice);
+      },
+      tryModel: (source, prompts) => tryModel(config, source, prompts),
+    });
   } catch (error) {
     coded(error);
   }
@@ -70,7 +78,7 @@ export async function modelRollback(args: string[]): Promise<void> {
 }
 
 function announce(model: string | null, config: Config): void {
-  console.log(`active: ${model ?? 'the model that ships with slmd'}`);
+  console.log(`active: ${model ?? shippedName}`);
   if (config.model.dir !== null)
     console.error(`model.dir is set: the daemon serves ${config.model.dir}, whatever is active here`);
 }

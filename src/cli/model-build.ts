@@ -5,7 +5,10 @@ import { type BuildOptions, buildModel } from '../builder/build-model.ts';
 import { Calibration } from '../builder/calibrate.ts';
 import { defaultTexts } from '../builder/default-texts.ts';
 import { megabytes } from '../lib/megabytes.ts';
+import { sizeOf } from '../model/memory-need.ts';
+import { boardAdvice } from './board-advice.ts';
 import { coded } from './coded.ts';
+import { configFile, readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildChosen, type Tried } from './model-choose.ts';
 import type { OnStep } from './model-compare.ts';
@@ -17,22 +20,26 @@ Turns a checkpoint (config.json, safetensors, tokenizer.json) into a model direc
 Qwen2 and 2.5, Qwen3, Gemma 2 and 3 (text), Phi-3 and Phi-4-mini, Granite 3 (dense and mixture of experts).
 
   --out <dir>            where to; must not exist
-  --quantization <q>     int4 (default), int8 or float32; auto builds several and compares each with
-                         float32: the fastest that is good is taken, by the bytes that a token reads
+  --quantization <q>     int4, int8 or float32 (default: model.variant, which the device profile sets); auto builds
+                         several and compares each with float32: the fastest that is good is taken, by the bytes
+                         that a token reads
   --block-size <n>       weights that share a scale: 32 (default), 64 or 128
   --int8-layers <list>   layers that get eight bits in an int4 model, such as 0,1,23
   --scales <how>         search (default) for the smallest error, or nearest, which is quicker
   --calibrate <texts>    lets the checkpoint read texts first, so that errors of rounding make each other good:
                          default, or a file of texts with an empty line between them
-  --kv-cache <type>      float32 (default), or int8: a quarter of the memory, a little less exact, and slower
-                         reading of long prompts; the checkpoint reads texts first (those of --calibrate, or
-                         default ones) to find the scales
+  --kv-cache <type>      float32, or int8: a quarter of the memory, a little less exact, and slower reading of long
+                         prompts; the checkpoint reads texts first (those of --calibrate, or default ones) to find
+                         the scales (default: model.kv_cache, which the device profile sets)
   --head-bits <n>        4 or 8, where the head should differ from the layers
   --accuracy-level <n>   4 (default) computes with int8 activations, 0 in float32
   --context-length <n>   tokens of prompt plus completion (default: what the model was trained for)
   --logits <which>       last (default) or all positions, for measuring
   --id <name>            the model's name in info and results
-  --force                replaces a model that is already there`;
+  --force                replaces a model that is already there
+  --config <file>        the YAML file (default: $SLMD_CONFIG, else /etc/slmd/slmd.yaml if there)
+
+For another board than this one, SLMD_PROFILE names it.`;
 
 export async function modelBuild(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -52,6 +59,7 @@ export async function modelBuild(args: string[]): Promise<void> {
       logits: { type: 'string' },
       id: { type: 'string' },
       force: { type: 'boolean', default: false },
+      config: { type: 'string' },
     },
   });
   const [checkpoint] = positionals;
@@ -60,6 +68,8 @@ export async function modelBuild(args: string[]): Promise<void> {
   if (values.quantization === 'auto' && values['block-size'] !== undefined)
     throw new CommandError(exitCodes.usage, '--quantization auto chooses the block size too');
 
+  const { config } = readConfiguration(configFile(values.config));
+  const { quantization = config.model.variant, 'kv-cache': kvCache = config.model.kv_cache } = values;
   const steps = new Steps();
   // The builder leaves nothing half-made behind, if it is asked to stop and not shot.
   const interrupted = new AbortController();
@@ -70,8 +80,8 @@ export async function modelBuild(args: string[]): Promise<void> {
     ...given('int8Layers', values['int8-layers']?.split(',').map(Number)),
     ...given('scales', values.scales),
     ...(values.calibrate !== undefined && { calibration: calibrationOf(values.calibrate, onStep) }),
-    ...given('kvCache', values['kv-cache']),
-    ...(values['kv-cache'] === 'int8' && { cacheCalibration: calibrationOf('default', onStep) }),
+    kvCache,
+    ...(kvCache === 'int8' && { cacheCalibration: calibrationOf('default', onStep) }),
     ...given('headBits', number(values['head-bits'])),
     ...given('accuracyLevel', number(values['accuracy-level'])),
     ...given('contextLength', number(values['context-length'])),
@@ -81,7 +91,7 @@ export async function modelBuild(args: string[]): Promise<void> {
     signal: interrupted.signal,
   } as BuildOptions;
   const layout = {
-    ...given('quantization', values.quantization),
+    quantization,
     ...given('blockSize', number(values['block-size'])),
   } as BuildOptions;
   const build = (from: string, to: string) =>
@@ -98,7 +108,7 @@ export async function modelBuild(args: string[]): Promise<void> {
       onChosen: (chosen) => console.log(chosenLine(chosen)),
     });
   try {
-    const manifest = await (values.quantization === 'auto' ? choose : build)(
+    const manifest = await (quantization === 'auto' ? choose : build)(
       resolve(checkpoint),
       resolve(values.out),
     );
@@ -107,6 +117,8 @@ export async function modelBuild(args: string[]): Promise<void> {
     console.log(
       `${manifest.id}: ${(manifest.parameters / 1e6).toFixed(2)} M parameters, ${megabytes(bytes, 1)}, in ${values.out}`,
     );
+    const advice = boardAdvice(sizeOf(manifest), config);
+    if (advice !== null) console.error(advice);
   } catch (error) {
     steps.end();
     coded(error);

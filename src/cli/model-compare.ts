@@ -13,7 +13,7 @@ import {
   type Verification,
 } from '../model/manifest.ts';
 import { signatureFile } from '../model/signature.ts';
-import { type Comparison, compareModels } from '../oracle/compare.ts';
+import { type CompareOptions, type Comparison, compareModels } from '../oracle/compare.ts';
 import { takeOver } from '../supply/take-over.ts';
 
 export type OnStep = (label: string, done: number, total: number) => void;
@@ -28,7 +28,12 @@ export type OnStep = (label: string, done: number, total: number) => void;
 export async function verifyAgainst(
   dir: string,
   against: string,
-  { threads, record, onStep }: { threads: number; record: boolean; onStep: OnStep },
+  {
+    threads,
+    kind,
+    record,
+    onStep,
+  }: Pick<CompareOptions, 'threads' | 'kind'> & { record: boolean; onStep: OnStep },
 ): Promise<Comparison> {
   if (record && existsSync(join(dir, signatureFile)))
     throw new SlmdError('model_signed', `${dir} is signed: verify before you sign, or use --no-record`);
@@ -37,10 +42,11 @@ export async function verifyAgainst(
     const reference = await referenceOf(against, work, onStep);
     const comparison = await compareModels(dir, reference, {
       threads,
+      kind,
       onProgress: (done, total) => onStep('comparing', done, total),
     });
     if (record) {
-      await takeOver(dir);
+      await takeOver(dir, { kind });
       await recordComparison(dir, comparison);
     }
     return comparison;

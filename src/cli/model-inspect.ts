@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util';
+import type { Config } from '../config/schema.ts';
 import { megabytes } from '../lib/megabytes.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { kvBytes, sizeOf } from '../model/memory-need.ts';
 import { type Inspection, inspectModel } from '../supply/inspect.ts';
+import { boardAdvice } from './board-advice.ts';
 import { coded } from './coded.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
 import { nextStep } from './next-step.ts';
@@ -20,9 +22,9 @@ export async function modelInspect(args: string[]): Promise<void> {
   const model = onlyOne(positionals, 'model', inspectUsage);
   const { store, config } = modelContext(values);
   try {
-    const inspection = await inspectModel(store.find(model), config.model.trust);
+    const inspection = await inspectModel(store.find(model), config.model.trust, config.model.variant);
     if (values.json) console.log(JSON.stringify(inspection, null, 2));
-    else console.log(describe(inspection, nextStep(inspection, store)));
+    else console.log(describe(inspection, config, nextStep(inspection, store)));
   } catch (error) {
     coded(error);
   }
@@ -36,7 +38,7 @@ const layoutNames: Record<Inspection['layout'], string> = {
   unknown: 'no model that is known',
 };
 
-function describe(inspection: Inspection, next: string): string {
+function describe(inspection: Inspection, config: Config, next: string): string {
   const { manifest, source, onnx_variants, parameters, graph, refusal } = inspection;
   const facts: [string, string | null][] = [
     ['directory', inspection.dir],
@@ -46,6 +48,7 @@ function describe(inspection: Inspection, next: string): string {
     ['model', manifest?.id ?? null],
     ['parameters', parameters === null ? null : `${(parameters / 1e6).toFixed(2)} M`],
     ['quantization', inspection.quantization],
+    ['on this board', inspection.size && boardAdvice(inspection.size, config)],
     ['KV cache', manifest && kvLine(manifest)],
     ['graphs', onnx_variants.map(({ name, bytes }) => `${name} (${megabytes(bytes, 1)})`).join(', ') || null],
     ['graph', graph && `${graph.variant} (${graph.path}): ${graph.reason}`],

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import type { Config } from '../config/schema.ts';
 import { megabytes } from '../lib/megabytes.ts';
 import { version } from '../lib/version.ts';
 import type { Layout } from '../model/layout.ts';
@@ -6,6 +7,7 @@ import { inspectModel } from '../supply/inspect.ts';
 import { type Pulled, pull } from '../supply/pull.ts';
 import { parseRepo } from '../supply/repo.ts';
 import type { ModelStore } from '../supply/store.ts';
+import { boardAdvice } from './board-advice.ts';
 import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
@@ -16,10 +18,12 @@ export const pullUsage = `slmd model pull <owner/name or URL> [options]
 
 Downloads a model to the store, each file checked by its hash. Run again, it goes on where it stopped.
 Of several forms it takes the first there is: a model of slmd, safetensors, a graph for a small CPU.
+For another board than this one, SLMD_PROFILE names it.
 
   --revision <rev>   a branch, a tag or a commit (default: main)
   --layout <layout>  safetensors, onnx or genai, where there are several
-  --variant <name>   the graph's quantisation (q4, int8, …), or part of a directory's name (genai)
+  --variant <name>   the graph's quantisation (q4, int8, …), or part of a directory's name (genai); by default
+                     of the kind that model.variant says, which the device profile sets
   --name <name>      its name in the store (default: the repository's)
   --mirror <url>     another server with the hub's addresses (default: model.mirror)
   --json             prints what was pulled as JSON
@@ -59,6 +63,7 @@ export async function modelPull(args: string[]): Promise<void> {
     const pulled = await pull(repo, store, {
       layout,
       variant: values.variant,
+      kind: config.model.variant,
       name: values.name,
       token: process.env.HF_TOKEN || null,
       user_agent: `slmd/${version()}`,
@@ -67,7 +72,7 @@ export async function modelPull(args: string[]): Promise<void> {
       onProgress: (done, total) => progress.report(done, total),
     });
     progress.end();
-    console.log(values.json ? JSON.stringify(pulled, null, 2) : await describe(pulled, store));
+    console.log(values.json ? JSON.stringify(pulled, null, 2) : await describe(pulled, store, config));
   } catch (error) {
     progress.end();
     coded(error);
@@ -82,11 +87,14 @@ function mirrorOf(url: string): string {
 async function describe(
   { name, dir, bytes, unvouched, already }: Pulled,
   store: ModelStore,
+  config: Config,
 ): Promise<string> {
   const state = already ? 'was already there' : 'is complete';
   const lines = [`${name} ${state}: ${megabytes(bytes, 1)} in ${dir}`];
   if (unvouched.length > 0) lines.push(`the mirror gave no hash for ${unvouched.join(', ')}`);
   // Whom it must be signed by is asked when it is activated.
-  const inspection = await inspectModel(dir, null);
+  const inspection = await inspectModel(dir, null, config.model.variant);
+  const advice = inspection.size && boardAdvice(inspection.size, config);
+  if (advice !== null) lines.push(advice);
   return [...lines, `next: ${nextStep(inspection, store)}`].join('\n');
 }

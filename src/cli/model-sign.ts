@@ -22,7 +22,8 @@ export async function modelSign(args: string[]): Promise<void> {
   if (values.key === undefined) throw new CommandError(exitCodes.usage, `--key is needed\n\n${signUsage}`);
   try {
     const key = readPrivateKey(values.key);
-    console.log(`signed: ${await signModel(modelContext(values).store.find(model), key)}`);
+    const { store, config } = modelContext(values);
+    console.log(`signed: ${await signModel(store.find(model), key, config.model.variant)}`);
   } catch (error) {
     coded(error);
   }

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { megabytes } from '../lib/megabytes.ts';
-import type { StoredModel } from '../supply/store.ts';
+import { type StoredModel, shippedName } from '../supply/store.ts';
 import { coded } from './coded.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
 
@@ -41,7 +41,7 @@ export async function modelRemove(args: string[]): Promise<void> {
 }
 
 function lines(models: readonly StoredModel[], active: string | null): string[] {
-  const shipped = `${active === null ? '*' : ' '} the model that ships with slmd`;
+  const shipped = `${active === null ? '*' : ' '} ${shippedName}`;
   const width = Math.max(0, ...models.map(({ name }) => name.length));
   return [
     shipped,

@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts';
+import type { ModelSource } from '../ipc/messages.ts';
 import { question } from '../ipc/question.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { engineEntry } from '../lib/package-root.ts';
@@ -14,11 +15,10 @@ import { type SmokePrompt, smokeFinding } from '../supply/smoke.ts';
  */
 export async function tryModel(
   config: Config,
-  dir: string,
+  model: ModelSource,
   prompts: readonly SmokePrompt[],
   entry = engineEntry(),
 ): Promise<void> {
-  const model = { dir, trust: config.model.trust };
   const options = supervisorOptions(
     { ...config.engine, rows: 1 },
     { entry, model, max_tokens_default: null, prefixes: null },

@@ -56,6 +56,7 @@ export async function modelVerify(args: string[]): Promise<void> {
         ? null
         : await verifyAgainst(dir, against, {
             threads: Number(values.threads),
+            kind: config.model.variant,
             record: !values['no-record'],
             onStep: (label, done, total) => steps.report(label, done, total),
           });

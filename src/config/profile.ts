@@ -35,14 +35,6 @@ const profileSchema = z.strictObject({
       memory_bandwidth: z.strictObject({ gigabytes_per_second: known, source }),
     })
     .optional(),
-  /** Which models suit: how the weights are kept, their size, and what the KV cache is best kept in. */
-  model: z
-    .strictObject({
-      variant: z.enum(['int4', 'int8', 'float32']),
-      bytes_max: z.int().positive().nullable(),
-      kv_cache: z.enum(['float32', 'int8']),
-    })
-    .optional(),
   expected: z
     .array(z.strictObject({ model: z.string().min(1), decode_tokens_per_second: known, source }))
     .default([]),

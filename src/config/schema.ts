@@ -114,6 +114,24 @@ export const configSchema = z.strictObject({
       .nullable()
       .default(null)
       .describe('false lets unsigned models pass; a wrong signature never does. Default: true with a key.'),
+    variant: z
+      .enum(['int4', 'int8', 'float32'])
+      .default('int4')
+      .describe(
+        'How weights are kept where there is a choice: which of several graphs is pulled and served, and what slmd model build makes.',
+      ),
+    kv_cache: z
+      .enum(['float32', 'int8'])
+      .default('float32')
+      .describe('What models that slmd model build makes keep their KV cache in.'),
+    bytes_max: z
+      .int()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe(
+        'Weights that this board reads for a token in good time; of a model with more, slmd says so and goes on. null: any.',
+      ),
   }).refine(...together('require_signature', 'public_key_file')),
   engine: section({
     backend: z

@@ -2,11 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LoadedConfig } from '../config/config.ts';
 import { describeProfile, type ProfileInForce } from '../config/profile-in-force.ts';
+import type { VariantKind } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { engineEntry, shippedModel } from '../lib/package-root.ts';
 import { describeForeign } from '../model/foreign.ts';
 import { type Manifest, manifestFile, manifestSchema } from '../model/manifest.ts';
-import { engineBytes, sizeOf, sparedByInt8, weightBytes } from '../model/memory-need.ts';
+import { engineBytes, overweight, sizeOf, sparedByInt8, weightBytes } from '../model/memory-need.ts';
 import { ModelChoice } from '../supply/model-choice.ts';
 import type { Board, BoardIdentity } from '../telemetry/board.ts';
 import { readBandwidth } from './bandwidth.ts';
@@ -14,7 +15,7 @@ import { boardFindings } from './board.ts';
 import { brokerFindings } from './broker.ts';
 import { diskFinding } from './disk.ts';
 import { runEngine } from './engine.ts';
-import { type Finding, note, ok, problem } from './finding.ts';
+import { type Finding, note, ok, problem, warning } from './finding.ts';
 import { memoryFinding } from './memory.ts';
 import { processorFinding } from './processor.ts';
 import { speedFindings } from './speed.ts';
@@ -68,7 +69,7 @@ async function* modelFindings(
 ): AsyncGenerator<Finding> {
   const { source } = new ModelChoice({ ...config.model, shipped: shippedModel() });
   const { dir } = source;
-  const manifest = await readManifest(dir);
+  const manifest = await readManifest(dir, config.model.variant);
   if (manifest === null) {
     yield problem('model', `there is no model in ${dir}`, 'set model.dir (SLMD_MODEL_DIR), or leave it out');
     return;
@@ -82,6 +83,8 @@ async function* modelFindings(
     manifest.layout === undefined ? sparedByInt8(size, contextTokens) : 0,
   );
   yield fit;
+  const heavy = overweight(weightBytes(size), config.model.bytes_max);
+  if (heavy !== null) yield warning('model_size', `${manifest.id}: ${heavy.message}`, heavy.fix);
   const bytes_per_second = await readBandwidth(identity.cores, availableBytes);
   const speed = { bytes_per_second, bytes_per_token: weightBytes(size) };
   if (fit.level === 'problem') {
@@ -109,11 +112,11 @@ async function* modelFindings(
   }
 }
 
-async function readManifest(dir: string): Promise<Omit<Manifest, 'files'> | null> {
+async function readManifest(dir: string, kind: VariantKind): Promise<Omit<Manifest, 'files'> | null> {
   try {
     return manifestSchema.parse(JSON.parse(await readFile(join(dir, manifestFile), 'utf8')));
   } catch {
     // What others laid out needs no manifest; what cannot be run is said when it is loaded.
-    return (await describeForeign(dir).catch(() => null))?.manifest ?? null;
+    return (await describeForeign(dir, { kind }).catch(() => null))?.manifest ?? null;
   }
 }

@@ -1,6 +1,6 @@
 import { Grammars } from '../grammar/grammars.ts';
 import { vocabularyOf } from '../grammar/vocabulary.ts';
-import type { EngineInfo, EngineOptions, Pace, Trust } from '../ipc/messages.ts';
+import type { EngineInfo, EngineOptions, Pace, Trust, VariantKind } from '../ipc/messages.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
@@ -36,9 +36,10 @@ export async function openEngine(
   modelDir: string,
   options: EngineOptions,
   trust: Trust | null = null,
+  kind?: VariantKind,
 ): Promise<Engine> {
   const started = monotonicMs();
-  const directory = await readModelDirectory(modelDir, trust);
+  const directory = await readModelDirectory(modelDir, trust, { kind });
   const contextLength = Math.min(directory.manifest.context_length, options.context_length_max);
   const runtime = openRuntime(options.backend);
   const opened = await open(runtime, directory, options, contextLength);

@@ -33,14 +33,14 @@ function handle(message: ToEngine): void {
   else running.get(message.key)?.abort();
 }
 
-async function load({ model_dir, options, trust }: LoadMessage): Promise<void> {
+async function load({ model_dir, options, trust, variant_kind }: LoadMessage): Promise<void> {
   if (loading) {
     console.error('slmd engine: a second load was dropped');
     return;
   }
   loading = true;
   try {
-    engine = await openEngine(model_dir, options, trust ?? null);
+    engine = await openEngine(model_dir, options, trust ?? null, variant_kind);
     const { backend_reason } = engine.info.engine;
     if (backend_reason !== null)
       console.error(`slmd engine: slower than it could be, without the native backend: ${backend_reason}`);

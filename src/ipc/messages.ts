@@ -32,13 +32,19 @@ export interface LoadMessage {
   options: EngineOptions;
   /** Whose signature the model must have. Null, or absent: nobody's. */
   trust?: Trust | null;
+  /** Of several graphs of one model, that which keeps its weights so; absent: int4. */
+  variant_kind?: VariantKind;
 }
 
-/** A model directory, and whose signature it must have; null where nobody's is asked for. */
+/** A model directory, whose signature it must have (null where nobody's is asked for), and which of its graphs is wanted. */
 export interface ModelSource {
   dir: string;
   trust: Trust | null;
+  variant_kind?: VariantKind;
 }
+
+/** How the weights of a model are kept. */
+export type VariantKind = 'int4' | 'int8' | 'float32';
 
 /** Who may have signed a model that is loaded. */
 export interface Trust {

@@ -24,6 +24,7 @@ const load = z.object({
     prefixes: z.object({ dir: z.string().min(1), bytes_max: z.int().nonnegative() }).nullable(),
   }),
   trust: z.object({ public_keys: z.string(), required: z.boolean() }).nullable().default(null),
+  variant_kind: z.enum(['int4', 'int8', 'float32']).default('int4'),
 });
 
 const generate = z.object({

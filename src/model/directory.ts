@@ -6,7 +6,7 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import type { ForeignInterface } from '../onnx/foreign-interface.ts';
 import { manifestOf } from './adopt.ts';
 import { ChatTemplate, templateOfConfig } from './chat-template.ts';
-import { interfaceOf } from './foreign.ts';
+import { type ForeignWish, interfaceOf } from './foreign.ts';
 import { formatManifest, type Manifest, manifestFile } from './manifest.ts';
 import { Tokenizer } from './tokenizer.ts';
 import {
@@ -41,15 +41,15 @@ export interface ModelDirectory {
  * may have no manifest yet: then it gets one here, by what its files are now.
  *
  * @param trust whose signature the manifest must have; null where nobody's is asked for
- * @param exact of several graphs of others the most exact one, whichever was taken over
+ * @param wish of several graphs of others: the most exact one, whichever was taken over, or a kind that is preferred
  * @throws {SlmdError<ModelErrorCode>} naming the file
  */
 export async function readModelDirectory(
   dir: string,
   trust: Trust | null = null,
-  exact = false,
+  wish: Pick<ForeignWish, 'exact' | 'kind'> = {},
 ): Promise<ModelDirectory> {
-  const { manifest, sha256, foreign } = await identify(dir, trust, exact);
+  const { manifest, sha256, foreign } = await identify(dir, trust, wish);
   const root = join(dir, rootOf(manifest));
   const names = new Set(Object.keys(manifest.files).map((path) => join(dir, path)));
   const language = await readLanguage(root, (path) => names.has(path));
@@ -80,10 +80,15 @@ export async function readLanguage(
 
 type Identified = Pick<ModelDirectory, 'manifest' | 'sha256' | 'foreign'>;
 
-async function identify(dir: string, trust: Trust | null, exact: boolean): Promise<Identified> {
+async function identify(
+  dir: string,
+  trust: Trust | null,
+  wish: Pick<ForeignWish, 'exact' | 'kind'>,
+): Promise<Identified> {
   const has = await stat(join(dir, manifestFile)).catch(() => null);
-  const isOthers = has === null || (exact && (await readManifest(dir, trust)).manifest.layout === 'onnx');
-  const derived = isOthers ? await manifestOf(dir, { exact }) : null;
+  const isOthers =
+    has === null || (wish.exact && (await readManifest(dir, trust)).manifest.layout === 'onnx');
+  const derived = isOthers ? await manifestOf(dir, wish) : null;
   if (derived !== null) {
     if (trust?.required) throw unsigned(dir);
     const { manifest, model } = derived;

@@ -2,6 +2,7 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
+import type { VariantKind } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { memoryBytes } from '../lib/memory.ts';
 import { hasByteProducts, hasHalfPrecision } from '../onnx/cpu.ts';
@@ -38,7 +39,9 @@ export interface ForeignWish {
   /** A variant by its name; without it the best for the board. */
   variant?: string | undefined;
   /** The one that was rounded least, to compare others with. */
-  exact?: boolean;
+  exact?: boolean | undefined;
+  /** How the weights are to be kept, where a graph does so that fits. */
+  kind?: VariantKind | undefined;
   board?: VariantBoard;
 }
 
@@ -64,7 +67,7 @@ export async function describeForeign(dir: string, wish: ForeignWish = {}): Prom
     ? { variant: named, reason: 'as asked for' }
     : wish.exact
       ? mostExact(variants)
-      : chooseVariant(variants, wish.board ?? thisBoard());
+      : chooseVariant(variants, wish.board ?? thisBoard(), wish.kind);
   return describeOnnx(
     dir,
     names,

@@ -1,3 +1,4 @@
+import { megabytes } from '../lib/megabytes.ts';
 import type { Manifest } from './manifest.ts';
 
 /** What a model's manifest says, as far as memory goes. */
@@ -39,6 +40,18 @@ export function packedBytesPerWeight({ bits, block_size }: Pick<ModelSize, 'bits
 /** Bytes of weights that decoding a token reads. */
 export function weightBytes(model: ModelSize): number {
   return model.parameters * packedBytesPerWeight(model);
+}
+
+/** What is wrong with weights of this size on this board, and what to do; null where nothing is, or nobody knows. */
+export function overweight(
+  weight_bytes: number,
+  bytes_max: number | null,
+): { message: string; fix: string } | null {
+  if (bytes_max === null || weight_bytes <= bytes_max) return null;
+  return {
+    message: `its weights take ${megabytes(weight_bytes)}, and this board answers in good time with up to ${megabytes(bytes_max)} (model.bytes_max)`,
+    fix: 'it runs, slowly; a smaller model, or one of fewer bits (slmd model build --quantization int4), is faster',
+  };
 }
 
 /** Bytes of a KV cache for so many tokens. */

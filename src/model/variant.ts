@@ -1,3 +1,4 @@
+import type { VariantKind } from '../ipc/messages.ts';
 import { megabytes } from '../lib/megabytes.ts';
 import type { OnnxVariant } from './layout.ts';
 
@@ -21,6 +22,13 @@ const order = ['q4', 'int4', 'int8', 'quantized', 'uint8', 'q8', 'fp32', 'bnb4',
 const halves = ['q4f16', 'fp16'];
 const bytewise = ['int8', 'quantized', 'uint8', 'q8'];
 
+/** Names of graphs that keep their weights so, and compute in float32 what is not an integer. */
+const kinds: Record<VariantKind, readonly string[]> = {
+  int4: ['q4', 'int4'],
+  int8: bytewise,
+  float32: ['fp32'],
+};
+
 const merits: Record<string, string> = {
   q4: 'four bits a weight, computed in float32',
   int4: 'four bits a weight, computed in float32',
@@ -39,20 +47,26 @@ const packedFactor = 1.25;
 /** The engine without weights, and what the board needs beside it. */
 const besideBytes = 200e6;
 
-/** Variants by name, the best for this board first. */
+/** Variants by name, the best for this board first: those of the kind that is preferred, before all others. */
 export function rankVariants<T extends { name: string }>(
   variants: readonly T[],
   { halfPrecision }: Pick<VariantBoard, 'halfPrecision'>,
+  kind: VariantKind = 'int4',
 ): T[] {
-  const names = halfPrecision ? ['q4', 'int4', 'q4f16', ...order] : order;
+  const small = halfPrecision ? ['q4', 'int4', 'q4f16'] : [];
+  const names = [...kinds[kind], ...small, ...order];
   const rank = ({ name }: T) => (names.includes(name) ? names.indexOf(name) : names.length);
   return variants.toSorted((a, b) => rank(a) - rank(b));
 }
 
 /** The best variant that fits into memory; where none does, the smallest. */
-export function chooseVariant(variants: readonly OnnxVariant[], board: VariantBoard): VariantChoice {
+export function chooseVariant(
+  variants: readonly OnnxVariant[],
+  board: VariantBoard,
+  kind: VariantKind = 'int4',
+): VariantChoice {
   const fits = ({ bytes }: OnnxVariant) => bytes * packedFactor + besideBytes <= board.memoryBytes;
-  const ranked = rankVariants(variants, board);
+  const ranked = rankVariants(variants, board, kind);
   const [smallest] = variants.toSorted((a, b) => a.bytes - b.bytes);
   const best = ranked.find(fits);
   const variant = best ?? smallest;
@@ -63,6 +77,8 @@ export function chooseVariant(variants: readonly OnnxVariant[], board: VariantBo
   const passed = ranked
     .slice(0, ranked.indexOf(best))
     .map(({ name }) => `${name} does not fit into ${megabytes(board.memoryBytes)}`);
+  if (kind !== 'int4' && variants.every(({ name }) => !kinds[kind].includes(name)))
+    passed.push(`none is ${kind}, as model.variant wants it`);
   if (!board.halfPrecision && ranked.some(({ name }) => halves.includes(name) && name !== variant.name))
     passed.push('this processor emulates float16');
   if (!board.byteProducts && bytewise.includes(variant.name))

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { type ModelDirectory, readModelDirectory } from '../model/directory.ts';
+import type { ForeignWish } from '../model/foreign.ts';
 import { quantizationName } from '../model/manifest.ts';
 import { encodeConversation } from '../model/prompt.ts';
 import type { Decoder } from '../onnx/decoder.ts';
@@ -23,6 +24,8 @@ export interface Comparison {
 
 export interface CompareOptions {
   threads: number;
+  /** Of several graphs of the tested model, that which keeps its weights so. */
+  kind?: ForeignWish['kind'];
   onProgress?(done: number, total: number): void;
 }
 
@@ -51,8 +54,8 @@ export async function compareModels(
   options: CompareOptions,
 ): Promise<Comparison> {
   const [testedModel, referenceModel] = [
-    await readModelDirectory(testedDir),
-    await readModelDirectory(referenceDir, null, true),
+    await readModelDirectory(testedDir, null, { kind: options.kind }),
+    await readModelDirectory(referenceDir, null, { exact: true }),
   ];
   requireSame(testedModel, referenceModel);
   const reference = await open(referenceModel, options.threads);

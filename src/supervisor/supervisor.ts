@@ -223,8 +223,8 @@ export class Supervisor {
       exit: (reason) => this.#onExit(reason),
     });
     this.#watch();
-    const { dir: model_dir, trust } = this.#model;
-    this.#process.send({ type: 'load', model_dir, options: this.#options.engine, trust });
+    const { dir: model_dir, ...wanted } = this.#model;
+    this.#process.send({ type: 'load', model_dir, options: this.#options.engine, ...wanted });
   }
 
   #onMessage(message: FromEngine): void {

@@ -1,10 +1,11 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
-import type { Trust } from '../ipc/messages.ts';
+import type { Trust, VariantKind } from '../ipc/messages.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { describeForeign, type ForeignModel, thisBoard } from '../model/foreign.ts';
 import { filesMax, type Layout, layoutOf, type OnnxVariant, onnxVariants } from '../model/layout.ts';
 import { type Manifest, manifestFile, quantizationName } from '../model/manifest.ts';
+import { type ModelSize, sizeOf } from '../model/memory-need.ts';
 import type { SignatureState } from '../model/signature.ts';
 import { chooseVariant } from '../model/variant.ts';
 import { readManifest } from '../model/verified-manifest.ts';
@@ -32,6 +33,8 @@ export interface Inspection {
   /** Of that graph, or of slmd's own. */
   quantization: string | null;
   parameters: number | null;
+  /** What its need of memory follows from. */
+  size: ModelSize | null;
   /** Whether the engine can load it as it is. */
   runnable: boolean;
   /** Why it cannot, where its layout is one that runs. */
@@ -41,9 +44,14 @@ export interface Inspection {
 /**
  * Looks at a directory.
  *
+ * @param kind of several graphs of others, that which keeps its weights so
  * @throws {SlmdError} where it is an slmd model whose manifest cannot be used or trusted
  */
-export async function inspectModel(dir: string, trust: Trust | null): Promise<Inspection> {
+export async function inspectModel(
+  dir: string,
+  trust: Trust | null,
+  kind?: VariantKind,
+): Promise<Inspection> {
   const files = await filesOf(dir);
   const names = files.map(({ path }) => path);
   const read = names.includes(manifestFile) ? await readManifest(dir, trust) : null;
@@ -51,7 +59,7 @@ export async function inspectModel(dir: string, trust: Trust | null): Promise<In
   const variants = layout === 'onnx' ? onnxVariants(files) : [];
   const config = await readConfig(dir, names);
   const manifest = read?.manifest ?? null;
-  const foreign = manifest === null ? await foreignOf(dir) : null;
+  const foreign = manifest === null ? await foreignOf(dir, kind) : null;
   const { model = null, refusal = null } = foreign ?? {};
   const facts = manifest ?? model?.manifest ?? null;
   return {
@@ -69,20 +77,25 @@ export async function inspectModel(dir: string, trust: Trust | null): Promise<In
     source: await readSource(dir),
     graph: model
       ? { path: model.manifest.graph, variant: model.variant, reason: model.reason }
-      : takenOver(manifest, variants),
+      : takenOver(manifest, variants, kind),
     quantization: facts && quantizationName(facts.quantization),
     parameters: facts?.parameters ?? null,
+    size: facts && sizeOf(facts),
     runnable: facts !== null,
     refusal,
   };
 }
 
 /** The graph that a model was taken over with. */
-function takenOver(manifest: Manifest | null, variants: readonly OnnxVariant[]): Inspection['graph'] {
+function takenOver(
+  manifest: Manifest | null,
+  variants: readonly OnnxVariant[],
+  kind: VariantKind | undefined,
+): Inspection['graph'] {
   const { layout, graph } = manifest ?? {};
   if (layout === undefined || graph === undefined) return null;
   const variant = variants.find(({ files }) => files.includes(graph))?.name ?? layout;
-  const best = variants.length === 0 ? null : chooseVariant(variants, thisBoard());
+  const best = variants.length === 0 ? null : chooseVariant(variants, thisBoard(), kind);
   const reason =
     best === null || best.variant.name === variant
       ? ['taken over', ...(best === null ? [] : [best.reason])].join(': ')
@@ -92,9 +105,9 @@ function takenOver(manifest: Manifest | null, variants: readonly OnnxVariant[]):
 
 type Foreign = { model: ForeignModel | null; refusal?: Inspection['refusal'] };
 
-async function foreignOf(dir: string): Promise<Foreign> {
+async function foreignOf(dir: string, kind: VariantKind | undefined): Promise<Foreign> {
   try {
-    return { model: await describeForeign(dir) };
+    return { model: await describeForeign(dir, { kind }) };
   } catch (error) {
     if (!(error instanceof SlmdError)) throw error;
     return { model: null, refusal: { code: error.code, message: error.message } };

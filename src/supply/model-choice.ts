@@ -1,14 +1,17 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ModelSource, Trust } from '../ipc/messages.ts';
+import type { ModelSource, Trust, VariantKind } from '../ipc/messages.ts';
 import { messageOf } from '../lib/errors.ts';
 import { pointerFile, readPointer } from './pointer.ts';
+import { shippedName } from './store.ts';
 
 export interface ModelChoiceOptions {
   /** `model.dir`: the one model, whatever the store says. */
   dir: string | null;
   store: string;
   trust: Trust | null;
+  /** `model.variant`: of several graphs of one model, that which keeps its weights so. */
+  variant: VariantKind;
   /** It came with the program, and is trusted as the program is. */
   shipped: string;
 }
@@ -42,7 +45,7 @@ export class ModelChoice {
 
   get source(): ModelSource {
     const { dir, trust } = this.#current;
-    return { dir, trust };
+    return { dir, trust, variant_kind: this.#options.variant };
   }
 
   /** What a person should know of the choice; null where it is the one that was asked for. */
@@ -101,7 +104,7 @@ export class ModelChoice {
     const names = new Set([...this.#names(), null]);
     return [...names].map((name) =>
       name === null
-        ? { name: 'the model that ships with slmd', dir: shipped, trust: null }
+        ? { name: shippedName, dir: shipped, trust: null }
         : { name, dir: join(store, name), trust },
     );
   }

@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path/posix';
+import type { VariantKind } from '../ipc/messages.ts';
 import { checkpointFiles, type Layout, layoutOf, onnxVariants } from '../model/layout.ts';
 import { manifestFile } from '../model/manifest.ts';
 import { signatureFile } from '../model/signature.ts';
@@ -11,6 +12,8 @@ export interface Wish {
   layout?: Layout | undefined;
   /** Of the graphs: `q4`, `int8` …; of onnxruntime-genai: part of a directory's name. */
   variant?: string | undefined;
+  /** How weights are best kept, where there is a choice and no variant is named. */
+  kind?: VariantKind | undefined;
 }
 
 export interface Selection {
@@ -43,7 +46,10 @@ const sideFiles = [
  *
  * @throws SupplyError `nothing_to_pull`, saying what there is
  */
-export function selectFiles(files: readonly HubFile[], { layout, variant }: Wish = {}): Selection {
+export function selectFiles(
+  files: readonly HubFile[],
+  { layout, variant, kind = 'int4' }: Wish = {},
+): Selection {
   const paths = files.map(({ path }) => path);
   const chosen = layout ?? (variant === undefined ? layoutOf(paths) : layoutWith(paths));
   switch (chosen) {
@@ -52,9 +58,9 @@ export function selectFiles(files: readonly HubFile[], { layout, variant }: Wish
     case 'safetensors':
       return withSideFiles(files, chosen, null, checkpointFiles(paths));
     case 'genai':
-      return genai(files, variant);
+      return genai(files, variant, kind);
     case 'onnx':
-      return onnx(files, variant);
+      return onnx(files, variant, kind);
     case 'unknown':
       throw nothing(files, 'neither safetensors nor ONNX graphs of a decoder');
   }
@@ -65,10 +71,10 @@ function layoutWith(paths: readonly string[]): Layout {
   return paths.some((path) => basename(path) === 'genai_config.json') ? 'genai' : 'onnx';
 }
 
-function onnx(files: readonly HubFile[], wanted: string | undefined): Selection {
+function onnx(files: readonly HubFile[], wanted: string | undefined, kind: VariantKind): Selection {
   const variants = onnxVariants(files.map(({ path, bytes }) => ({ path, bytes: bytes ?? 0 })));
   // For the board that the model will run on, whichever that is: the weakest of them.
-  const [best] = rankVariants(variants, { halfPrecision: false });
+  const [best] = rankVariants(variants, { halfPrecision: false }, kind);
   const chosen = wanted === undefined ? best : variants.find(({ name }) => name === wanted);
   if (chosen === undefined)
     throw nothing(
@@ -81,12 +87,15 @@ function onnx(files: readonly HubFile[], wanted: string | undefined): Selection 
 /** A repository's own pages and other formats may lie in the same directory. */
 const genaiPattern = /\.(json|onnx|jinja|model|txt)$|\.onnx[._]data/;
 
-function genai(files: readonly HubFile[], wanted: string | undefined): Selection {
+/** How its directories say what weights are kept in. */
+const genaiKinds: Record<VariantKind, RegExp> = { int4: /int4/, int8: /int8/, float32: /fp32|float32/ };
+
+function genai(files: readonly HubFile[], wanted: string | undefined, kind: VariantKind): Selection {
   const dirs = files
     .filter(({ path }) => basename(path) === 'genai_config.json')
     .map(({ path }) => dirname(path));
   const fits = wanted === undefined ? dirs : dirs.filter((dir) => dir.includes(wanted));
-  const rank = (dir: string) => (/cpu/.test(dir) ? 0 : 2) + (/int4/.test(dir) ? 0 : 1);
+  const rank = (dir: string) => (dir.includes('cpu') ? 0 : 2) + (genaiKinds[kind].test(dir) ? 0 : 1);
   const [dir] = fits.toSorted((a, b) => rank(a) - rank(b));
   if (dir === undefined)
     throw nothing(

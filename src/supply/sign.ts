@@ -2,6 +2,7 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:cryp
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { VariantKind } from '../ipc/messages.ts';
 import { manifestFile } from '../model/manifest.ts';
 import { signatureFile, signatureOf } from '../model/signature.ts';
 import { SupplyError } from './errors.ts';
@@ -9,14 +10,15 @@ import { takeOver } from './take-over.ts';
 import { verifyModel } from './verify.ts';
 
 /**
- * Signs a model directory, after what others laid out is taken over and every file has been compared with the manifest: a signature says that
- * somebody stands for what is there.
+ * Signs a model directory, after what others laid out is taken over and every file has been compared with the
+ * manifest: a signature says that somebody stands for what is there.
  *
+ * @param kind of several graphs of others, that which keeps its weights so
  * @returns where the signature is
  * @throws {SlmdError}
  */
-export async function signModel(dir: string, privateKey: KeyObject): Promise<string> {
-  await takeOver(dir);
+export async function signModel(dir: string, privateKey: KeyObject, kind?: VariantKind): Promise<string> {
+  await takeOver(dir, { kind });
   await verifyModel(dir, null);
   const path = join(dir, signatureFile);
   await writeFile(`${path}.new`, signatureOf(readFileSync(join(dir, manifestFile)), privateKey), {

@@ -8,6 +8,8 @@ import { type Disk, type Pointer, readPointer, realDisk, writePointer } from './
 /** A download that is not complete is here, under the model's name; no model's name begins with a dot. */
 const partialPrefix = '.pull-';
 const removedPrefix = '.removed-';
+/** What stands for the model without a name. */
+export const shippedName = 'the model that ships with slmd';
 
 export interface StoredModel {
   name: string;

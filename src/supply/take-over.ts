@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SlmdError } from '../lib/errors.ts';
 import { manifestOf, writeManifest } from '../model/adopt.ts';
+import type { ForeignWish } from '../model/foreign.ts';
 import { type Manifest, manifestFile } from '../model/manifest.ts';
 import { readManifest } from '../model/verified-manifest.ts';
 import { SupplyError } from './errors.ts';
@@ -13,16 +14,19 @@ import { readSource } from './source.ts';
  *
  * A model that has a manifest keeps it, unless another of its graphs is asked for.
  *
- * @param variant a graph by its name; undefined for the one that is chosen already, or the best for this board
+ * @param wish a graph by its name; without one, that which is chosen already, or the best for this board
  * @returns false where there is no model that runs
  * @throws {SlmdError} `hash_mismatch`, `model_missing`, `model_invalid`, `model_unsupported`
  */
-export async function takeOver(dir: string, variant?: string): Promise<boolean> {
+export async function takeOver(
+  dir: string,
+  { variant, kind }: Pick<ForeignWish, 'variant' | 'kind'> = {},
+): Promise<boolean> {
   const known = await stat(join(dir, manifestFile)).catch(() => null);
   if (known !== null && variant === undefined) return true;
   if (known !== null && (await readManifest(dir, null)).manifest.layout === undefined)
     throw new SlmdError('model_missing', `${dir} has one graph, and no variants`);
-  const derived = await manifestOf(dir, { variant });
+  const derived = await manifestOf(dir, { variant, kind });
   if (derived === null) return false;
   await assertAsPulled(dir, derived.manifest);
   await writeManifest(dir, derived.manifest);

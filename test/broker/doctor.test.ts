@@ -59,8 +59,9 @@ test('the way to a broker ends at TLS where the listener has none', {
 });
 
 /** `slmd doctor --json` as a user runs it. */
-async function doctor(t: TestContext, url: string) {
+async function doctor(t: TestContext, url: string, settings: NodeJS.ProcessEnv = {}) {
   const env = {
+    ...settings,
     SLMD_MQTT_URL: url,
     SLMD_DEVICE: 'kitchen',
     SLMD_JOURNAL_DIR: temporaryDir(t),
@@ -70,7 +71,7 @@ async function doctor(t: TestContext, url: string) {
   const findings = stdout
     .trimEnd()
     .split('\n')
-    .map((line) => JSON.parse(line) as { check: string; level: string });
+    .map((line) => JSON.parse(line) as { check: string; level: string; message: string });
   return { code, findings };
 }
 
@@ -93,6 +94,14 @@ test('slmd doctor on a device that is well loads the model, walks to the broker,
   ])
     assert.ok(checks.includes(check), check);
   assert.ok(findings.every(({ level }) => level !== 'problem'));
+});
+
+test('slmd doctor warns of a model that is larger than the device profile advises, and names the setting', async (t) => {
+  const { url } = new Stage(t).add(await startEmbeddedBroker());
+  const { code, findings } = await doctor(t, url, { SLMD_MODEL_BYTES_MAX: '1000' });
+  assert.equal(code, 0);
+  const { level, message } = findings.find(({ check }) => check === 'model_size')!;
+  assert.deepEqual([level, message.includes('model.bytes_max')], ['warning', true]);
 });
 
 test('slmd doctor without a broker says so last, and ends with 1', async (t) => {

@@ -5,6 +5,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { identify } from '../../src/builder/side-files.ts';
+import type { ModelSource } from '../../src/ipc/messages.ts';
+import { SlmdError } from '../../src/lib/errors.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import { engineBytes, sizeOf } from '../../src/model/memory-need.ts';
@@ -116,13 +118,43 @@ test('a model that fits without its cache is tried, because the cache takes memo
   add('a');
   const size = sizeOf(manifestIn(store.pathOf('a')));
   const tried: string[] = [];
-  const tryModel = async (dir: string) => void tried.push(dir);
+  const tryModel = async ({ dir }: ModelSource) => void tried.push(dir);
   const within = (bytes: number) =>
     activate(store, 'a', { trust: null, tryModel, memory: { bytes, contextTokens: 64 } });
   await assert.rejects(within(engineBytes(size, 0) - 1), { code: 'model_too_large' });
   assert.deepEqual([tried, store.pointer.active], [[], null]);
   await within(engineBytes(size, 0));
   assert.deepEqual([tried, store.pointer.active], [[store.pathOf('a')], 'a']);
+});
+
+test('the model that ships is tried as any other, whoever signs models, and what is active stays where it fails', async (t) => {
+  const { store, add } = given(t);
+  add('a');
+  store.activate('a');
+  const tried: ModelSource[] = [];
+  const trust = { public_keys: 'of somebody', required: true };
+  const failing = async (source: ModelSource) => {
+    tried.push(source);
+    throw new SlmdError('smoke_failed', 'no answer');
+  };
+  await assert.rejects(activate(store, null, { trust, tryModel: failing }), { code: 'model_refused' });
+  assert.deepEqual([tried, store.pointer.active], [[{ dir: shippedModel(), trust: null }], 'a']);
+  const memory = { bytes: 1, contextTokens: 64 };
+  await assert.rejects(activate(store, null, { trust, tryModel: failing, memory }), {
+    code: 'model_too_large',
+  });
+  await activate(store, null, { trust, tryModel: async () => undefined });
+  assert.equal(store.pointer.active, null);
+});
+
+test('a model that is larger than its board’s profile advises is said to be, and activated all the same', async (t) => {
+  const { add, slmd } = given(t, { SLMD_MODEL_BYTES_MAX: '1000' });
+  add('a');
+  assert.match((await slmd('inspect', 'a')).stdout, /^on this board .*model\.bytes_max/m);
+  const { code, stderr } = await slmd('activate', 'a');
+  assert.deepEqual([code, /model\.bytes_max/.test(stderr)], [0, true], stderr);
+  const { slmd: roomy } = given(t, { SLMD_MODEL_BYTES_MAX: '1000000000' });
+  assert.ok(!(await roomy('inspect', tiny)).stdout.includes('bytes_max'));
 });
 
 test('the model that ships has smoke prompts of its own, and answers them as they say', async (t) => {
@@ -155,7 +187,8 @@ test('what is no model directory is not activated, and what is not there neither
   assertCoded(await slmd('activate', 'checkpoint'), 'model_not_runnable');
   assertCoded(await slmd('activate', 'nonsense'), 'model_unknown');
   assertCoded(await slmd('rollback'), 'nothing_to_roll_back');
-  for (const wrong of [['activate'], ['activate', 'a', '--shipped'], ['rollback', 'a']])
+  const wrongs = ['activate', 'activate a --shipped', 'activate --shipped --variant q4', 'rollback a'];
+  for (const wrong of wrongs.map((line) => line.split(' ')))
     assert.equal((await slmd(...wrong)).code, 2, wrong.join(' '));
 });
 

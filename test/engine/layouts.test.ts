@@ -9,7 +9,7 @@ import { manifestFile } from '../../src/model/manifest.ts';
 import { elementTypes, type GraphBuilder } from '../../src/onnx/graph.ts';
 import type { ForeignForm } from '../support/foreign-graph.ts';
 import { nest, writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
-import { engineOptions, request } from '../support/forked-engine.ts';
+import { engineOptions, ForkedEngine, request } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
@@ -44,6 +44,22 @@ test('a transformers.js directory answers as the product’s own build of its ch
   });
   assert.match(sha256, /^[0-9a-f]{64}$/);
   assert.ok(parameters > 50_000, String(parameters));
+});
+
+test('an engine that is told which kind of weights is preferred loads the graph that has it', async (t) => {
+  const dir = temporaryDir(t);
+  await writeTransformersJsModel(dir, { suffix: '_q4' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'int8' }, suffix: '_int8' });
+  for (const [told, quantization] of [
+    [{}, 'int4 b32'],
+    [{ variant_kind: 'int8' }, 'int8 b32'],
+  ] as const) {
+    const engine = new ForkedEngine();
+    t.after(() => engine.stop());
+    engine.send({ type: 'load', model_dir: dir, options: engineOptions, ...told });
+    const message = await engine.first(({ type }) => type === 'ready' || type === 'load_failed');
+    assert.equal(message.type === 'ready' && message.info.model.quantization, quantization);
+  }
 });
 
 for (const combined of [false, true])

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, existsSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { appendFileSync, cpSync, existsSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { Manifest } from '../../src/model/manifest.ts';
 import { sourceFile } from '../../src/supply/source.ts';
 import { type Ran, startCommand } from '../support/command.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
+import { writeTinyTokenizer } from '../support/tiny-tokenizer.ts';
 
 const tiny = await tinyModelDir();
 
@@ -80,6 +83,27 @@ test('list and inspect tell a program as JSON, and a person what to do next', as
   );
   assert.match((await slmd('inspect', 'tiny')).stdout, /slmd model activate tiny\n$/);
   assert.match((await slmd('list')).stdout, /^\* .*\n {2}tiny /);
+});
+
+test('a model is built as the board’s profile says where the command does not, and said to be too large for it', async (t) => {
+  const dir = temporaryDir(t);
+  const checkpoint = join(dir, 'checkpoint');
+  writeTinyCheckpoint(checkpoint);
+  writeTinyTokenizer(checkpoint);
+  const board = { SLMD_MODEL_VARIANT: 'int8', SLMD_MODEL_KV_CACHE: 'int8', SLMD_MODEL_BYTES_MAX: '1' };
+  for (const [name, options, bits, cache] of [
+    ['as-said', ['--quantization', 'int4', '--kv-cache', 'float32'], 4, undefined],
+    ['by-profile', [], 8, 'int8'],
+  ] as const) {
+    const out = join(dir, name);
+    const { code, stderr } = await startCommand(
+      ['model', 'build', checkpoint, '--out', out, ...options],
+      board,
+    ).ran;
+    assert.deepEqual([code, stderr.includes('model.bytes_max')], [0, true], stderr);
+    const { quantization } = JSON.parse(readFileSync(join(out, 'slmd-model.json'), 'utf8')) as Manifest;
+    assert.deepEqual([quantization.bits, quantization.kv_cache], [bits, cache], name);
+  }
 });
 
 test('a model that the store does not have is said with its code, and each command has a help of its own', async (t) => {

@@ -8,7 +8,7 @@ import { memoryFinding } from '../../src/doctor/memory.ts';
 import { kernelPath, processorFinding } from '../../src/doctor/processor.ts';
 import { speedFindings } from '../../src/doctor/speed.ts';
 import { memoryCgroup } from '../../src/doctor/system.ts';
-import { engineBytes, kvBytes, sparedByInt8, weightBytes } from '../../src/model/memory-need.ts';
+import { engineBytes, kvBytes, overweight, sparedByInt8, weightBytes } from '../../src/model/memory-need.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const levels = (findings: readonly Finding[]) => findings.map(({ check, level }) => `${check} ${level}`);
@@ -38,6 +38,13 @@ test('an engine that does not fit is a problem, a tight fit a warning, and a boa
   assert.equal(memoryFinding(needed, needed + 1e6).level, 'warning');
   assert.equal(memoryFinding(needed, 4e9).level, 'ok');
   assert.equal(memoryFinding(needed, null).level, 'ok');
+});
+
+test('a model is larger than advised by what its weights take, and only where somebody advises', () => {
+  const bytes = weightBytes(smol);
+  assert.equal(overweight(bytes, bytes), null);
+  assert.equal(overweight(bytes, null), null);
+  assert.match(overweight(bytes, bytes - 1)!.message, /101 MB.*model\.bytes_max/);
 });
 
 test('an int8 KV cache is named where it would make the model fit, and nowhere else', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readModelDirectory } from '../../src/model/directory.ts';
 import { inspectModel } from '../../src/supply/inspect.ts';
 import { takeOver } from '../../src/supply/take-over.ts';
 import { writeGenaiModel, writeTransformersJsModel } from '../support/foreign-model.ts';
@@ -120,7 +121,7 @@ test('a model that was taken over says with which graph, and whether another is 
   await writeTransformersJsModel(dir, { suffix: '_q4' });
   await writeTransformersJsModel(dir, { build: { quantization: 'float32' } });
   const taken = async (variant?: string) => {
-    await takeOver(dir, variant);
+    await takeOver(dir, { variant });
     const { layout, runnable, graph } = await inspectModel(dir, null);
     assert.deepEqual([layout, runnable], ['onnx', true]);
     return graph!;
@@ -129,6 +130,30 @@ test('a model that was taken over says with which graph, and whether another is 
   assert.deepEqual([best.variant, best.path], ['q4', 'onnx/model_q4.onnx']);
   assert.deepEqual([other.variant, other.path], ['fp32', 'onnx/model.onnx']);
   assert.ok(!best.reason.includes('better') && / q4 is better/.test(other.reason), other.reason);
+});
+
+test('the kind of weights that a board prefers decides alike for who inspects, takes over and loads', async (t) => {
+  const dir = join(temporaryDir(t), 'tiny');
+  await writeTransformersJsModel(dir, { suffix: '_q4' });
+  await writeTransformersJsModel(dir, { build: { quantization: 'int8' }, suffix: '_int8' });
+  for (const [kind, variant] of [
+    ['int4', 'q4'],
+    ['int8', 'int8'],
+    ['float32', 'q4'],
+  ] as const) {
+    assert.equal((await inspectModel(dir, null, kind)).graph?.variant, variant, kind);
+    const { manifest } = await readModelDirectory(dir, null, { kind });
+    assert.equal(manifest.graph, `onnx/model_${variant}.onnx`);
+  }
+  assert.match((await inspectModel(dir, null, 'float32')).graph!.reason, /none is float32/);
+  await takeOver(dir, { kind: 'int8' });
+  for (const [kind, better] of [
+    ['int8', false],
+    ['int4', true],
+  ] as const) {
+    const { graph } = await inspectModel(dir, null, kind);
+    assert.deepEqual([graph?.variant, / q4 is better/.test(graph!.reason)], ['int8', better]);
+  }
 });
 
 test('the graph of onnxruntime-genai is one, whatever its file is called', async (t) => {

@@ -8,13 +8,14 @@ import { temporaryDir } from '../support/temporary.ts';
 import { inTime } from '../support/wait.ts';
 
 const trust = { public_keys: 'pem', required: true };
-const shipped = { dir: '/shipped', trust: null };
+const variant_kind = 'int8' as const;
+const shipped = { dir: '/shipped', trust: null, variant_kind };
 
 function given(t: TestContext, active: string | null, history: (string | null)[] = []) {
   const store = temporaryDir(t);
   if (active !== null) writePointer(store, { active, history });
-  const choice = new ModelChoice({ dir: null, store, trust, shipped: shipped.dir });
-  const stored = (name: string) => ({ dir: join(store, name), trust });
+  const choice = new ModelChoice({ dir: null, store, trust, shipped: shipped.dir, variant: variant_kind });
+  const stored = (name: string) => ({ dir: join(store, name), trust, variant_kind });
   return { store, choice, stored };
 }
 
@@ -38,14 +39,14 @@ test('the active model is chosen; what fails gives way to what was active before
 
 test('model.dir is the one model, whatever the store says', (t) => {
   const { store } = given(t, 'a');
-  const choice = new ModelChoice({ dir: '/mine', store, trust, shipped: '/shipped' });
-  assert.deepEqual([choice.source, choice.failed('x')], [{ dir: '/mine', trust }, null]);
+  const choice = new ModelChoice({ dir: '/mine', store, trust, shipped: '/shipped', variant: variant_kind });
+  assert.deepEqual([choice.source, choice.failed('x')], [{ dir: '/mine', trust, variant_kind }, null]);
 });
 
 test('a store that cannot be read is said, and the model that ships is chosen', (t) => {
   const { store } = given(t, null);
   writeFileSync(join(store, pointerFile), 'nonsense');
-  const choice = new ModelChoice({ dir: null, store, trust, shipped: '/shipped' });
+  const choice = new ModelChoice({ dir: null, store, trust, shipped: '/shipped', variant: variant_kind });
   assert.deepEqual(choice.source, shipped);
   assert.match(choice.finding ?? '', /active\.json/);
 });

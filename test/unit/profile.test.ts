@@ -48,24 +48,26 @@ for (const [model, arch, name] of boards)
     assert.equal(profile.settings['limits.queue_depth_max'], config.limits.queue_depth_max);
     assert.deepEqual(config.engine, { ...config.engine, ...settingsOf(name).engine });
     assert.deepEqual(config.limits, { ...config.limits, ...settingsOf(name).limits });
+    assert.deepEqual(config.model, { ...config.model, ...settingsOf(name).model });
   });
 
 /** What a profile sets, as it stands in the file. */
-function settingsOf(name: string): { engine: object; limits: object } {
+function settingsOf(name: string): { engine: object; limits: object; model: object } {
   const { config } = parse(readFileSync(join(shipped, `${name}.yaml`), 'utf8'));
-  return config as { engine: object; limits: object };
+  return config as ReturnType<typeof settingsOf>;
 }
 
-test('every profile says where each of its speeds is from, and sets threads, chunk, context and queue', () => {
+test('every profile says where each of its speeds is from, and sets threads, chunk, context, queue and kind of model', () => {
   for (const name of names) {
     const { profile } = chooseProfile(shipped, name, { model: null, arch: 'none' });
-    const { engine, limits } = settingsOf(name);
+    const { engine, limits, model } = settingsOf(name);
     assert.deepEqual(
       ['threads', 'prefill_chunk_tokens', 'context_length_max'].filter((setting) => !(setting in engine)),
       [],
     );
     assert.ok('queue_depth_max' in limits && 'queue_bytes_max' in limits, name);
-    assert.ok(profile?.hardware !== undefined && profile.model !== undefined, name);
+    assert.ok('variant' in model && 'kv_cache' in model, name);
+    assert.ok(profile?.hardware !== undefined, name);
     for (const { decode_tokens_per_second, source } of profile.expected)
       assert.equal(decode_tokens_per_second === null, source === 'not measured', `${name}: ${source}`);
   }
@@ -107,12 +109,15 @@ test('a file that is not a profile is a problem for every board, and all its pro
     ['title: "a', ['']],
     [whole.replace('match: {', 'match: { board: x,'), ['match']],
     [
-      whole.replace('cores: null', 'cores: many').replace('variant: int4', 'variant: int3'),
-      ['hardware.cores', 'model.variant'],
+      whole.replace('cores: null', 'cores: many').replace('arch: x64', 'arch: 64'),
+      ['hardware.cores', 'match.arch'],
     ],
     [
-      whole.replace('threads: 0', 'threads: -1').replace('prefill_chunk', 'chunk'),
-      ['engine.chunk_tokens', 'engine.threads'],
+      whole
+        .replace('threads: 0', 'threads: -1')
+        .replace('prefill_chunk', 'chunk')
+        .replace('variant: int4', 'variant: int3'),
+      ['engine.chunk_tokens', 'engine.threads', 'model.variant'],
     ],
   ];
   for (const [text, paths] of broken) {

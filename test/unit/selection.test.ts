@@ -59,6 +59,20 @@ test('of onnxruntime-genai one directory is taken, for the CPU where there is on
   assert.throws(() => selected(dirs, { variant: 'npu' }), { code: 'nothing_to_pull' });
 });
 
+test('where no variant is named, the kind of weights that a board prefers is taken, if there is one', () => {
+  const dirs = [...genai('cpu/cpu-fp32/'), ...genai('cpu/cpu-int4/'), ...genai('cpu/cpu-int8/')];
+  for (const [kind, graph, dir] of [
+    ['int4', 'q4', 'cpu-int4'],
+    ['int8', 'int8', 'cpu-int8'],
+    ['float32', 'fp32', 'cpu-fp32'],
+  ] as const) {
+    assert.match(selected(graphs, { kind }), new RegExp(`^onnx ${graph} `));
+    assert.match(selected(dirs, { kind }), new RegExp(`^genai ${dir} `));
+    assert.match(selected(graphs, { kind, variant: 'q4f16' }), /^onnx q4f16 /);
+  }
+  assert.match(selected(['onnx/model_q4.onnx', 'onnx/model.onnx'], { kind: 'int8' }), /^onnx q4 /);
+});
+
 test('a model of slmd is taken by its manifest; weights of no known form are none', () => {
   assert.equal(
     selected(['slmd-model.json', 'slmd-model.json.sig', 'model.onnx', 'model.safetensors']),
