@@ -115,11 +115,9 @@ if (process.send === undefined) {
   process.exitCode = 64;
 } else {
   process.on('message', onMessage);
-  process.on('disconnect', () => {
-    // Node waits for work on other threads before it exits: a run is told to end.
-    for (const abort of running.values()) abort.abort();
-    process.exit();
-  });
+  // The daemon is gone. `process.exit` would wait for threads of V8 and of ONNX Runtime, some of which may wait for this
+  // one (https://github.com/nodejs/node/issues/54918), and nobody would be left to end an engine that hangs.
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   // Ctrl-C reaches the whole terminal group; it is the daemon's to decide what becomes of the engine.
   process.on('SIGINT', () => {});
 }

@@ -121,15 +121,16 @@ export class ForkedEngine {
     }
   }
 
-  /** Lets go of the channel and waits for the process to end by itself. */
-  async stop(): Promise<number | null> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
+  /** Lets go of the channel and waits for the process to end by itself. @returns its exit code, or its signal */
+  async stop(): Promise<number | NodeJS.Signals | null> {
+    const how = () => this.child.exitCode ?? this.child.signalCode;
+    if (how() !== null) return how();
     // Not `close`: Node does not emit it when it is the parent that lets go.
     const { stdout, stderr } = this.child;
     const ended = Promise.all([once(this.child, 'exit'), once(stdout!, 'close'), once(stderr!, 'close')]);
     if (this.child.connected) this.child.disconnect();
     await ended;
-    return this.child.exitCode;
+    return how();
   }
 
   #wake(): void {

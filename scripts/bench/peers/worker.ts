@@ -42,8 +42,8 @@ try {
     return memory();
   };
   process.on('message', (task: Task) => void run(task).then((ok) => reply({ ok }), fail));
-  // The channel closes when whoever asked is done, or is no more.
-  process.on('disconnect', () => process.exit(0));
+  // The channel closes when whoever asked is done, or is no more. An exit would wait for the peer's threads.
+  process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   reply({ ok: { version, settings, load_ms: now() - started } satisfies Opened });
 } catch (thrown) {
   fail(thrown);
