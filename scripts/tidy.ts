@@ -7,7 +7,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { dirname, join, matchesGlob, normalize } from 'node:path';
 
 export interface SourceFile {
   /** Relative to the repository's root, with forward slashes. */
@@ -61,13 +61,13 @@ export const imports: Record<string, readonly string[]> = {
   journal: ['contract', 'lib'],
   lib: [],
   model: ['ipc', 'lib', 'onnx'],
-  mqtt: ['contract', 'ipc', 'lib'],
+  mqtt: ['contract', 'lib'],
   onnx: ['lib'],
   oracle: ['lib', 'model', 'onnx'],
-  queue: ['contract', 'ipc', 'lib'],
+  queue: ['contract', 'lib'],
   supply: ['ipc', 'lib', 'model'],
   supervisor: ['contract', 'ipc', 'lib'],
-  telemetry: ['contract', 'ipc', 'lib'],
+  telemetry: ['contract', 'lib'],
 };
 
 /** The only files, or rooms, that may import an outside package. */
@@ -104,17 +104,25 @@ const islands = ['src/onnx/ffi/'];
 const linesMax = 350;
 
 export function findings(files: readonly SourceFile[]): string[] {
-  return [importTable, islandShores, packageDoors, fileLength, leftovers, machinePaths, clauses].flatMap(
-    (rule) => rule(files),
-  );
+  const rules = [
+    importTable,
+    idlePermissions,
+    islandShores,
+    packageDoors,
+    fileLength,
+    leftovers,
+    machinePaths,
+    clauses,
+    rooms,
+    helpers,
+  ];
+  return rules.flatMap((rule) => rule(files));
 }
 
 export function importTable(files: readonly SourceFile[]): string[] {
   return sources(files).flatMap((file) => {
     const from = roomOf(file.path);
-    return importsOf(file).flatMap((specifier) => {
-      if (!specifier.startsWith('.')) return [];
-      const target = normalize(join(dirname(file.path), specifier));
+    return targetsOf(file).flatMap((target) => {
       if (!target.startsWith('src/')) return [`${file.path}: imports ${target}, which is outside src/`];
       const to = roomOf(target);
       if (from === to || imports[from]?.includes(to)) return [];
@@ -123,13 +131,25 @@ export function importTable(files: readonly SourceFile[]): string[] {
   });
 }
 
+/** What a room may import and does not: the table would say more than is true. */
+export function idlePermissions(files: readonly SourceFile[]): string[] {
+  const used = new Map<string, Set<string>>();
+  for (const file of sources(files)) {
+    const from = roomOf(file.path);
+    used.set(from, new Set([...(used.get(from) ?? []), ...targetsOf(file).map(roomOf)]));
+  }
+  return [...used].flatMap(([from, to]) =>
+    (imports[from] ?? [])
+      .filter((room) => !to.has(room))
+      .map((room) => `scripts/tidy.ts: the room ${from} may import from the room ${room}, and does not`),
+  );
+}
+
 export function islandShores(files: readonly SourceFile[]): string[] {
   return sources(files).flatMap((file) => {
     const island = islands.find((folder) => file.path.startsWith(folder));
     if (island === undefined) return [];
-    return importsOf(file)
-      .filter((specifier) => specifier.startsWith('.'))
-      .map((specifier) => normalize(join(dirname(file.path), specifier)))
+    return targetsOf(file)
       .filter((target) => !target.startsWith(island))
       .map((target) => `${file.path}: imports ${target}, and ${island} is to stand alone`);
   });
@@ -185,6 +205,30 @@ export function clauses(files: readonly SourceFile[]): string[] {
   );
 }
 
+/** Every room of `src/`, and every file at its top, has a line in the architecture. */
+export function rooms(files: readonly SourceFile[]): string[] {
+  const names = sources(files).map(
+    ({ path }) => path.split('/')[1] + (path.split('/').length > 2 ? '/' : ''),
+  );
+  return undescribed(files, 'src/ARCHITECTURE.md', names);
+}
+
+/** So has every helper of the tests in their README. */
+export function helpers(files: readonly SourceFile[]): string[] {
+  const names = files.flatMap(({ path }) => /^test\/support\/(.+)$/.exec(path)?.[1] ?? []);
+  return undescribed(files, 'test/README.md', names);
+}
+
+/** Names that a document does not have in code marks, where `*` stands for any part. */
+function undescribed(files: readonly SourceFile[], document: string, names: readonly string[]): string[] {
+  const text = files.find(({ path }) => path === document)?.text;
+  if (text === undefined) return [];
+  const marked = [...text.matchAll(/`([^`\n]+)`/g)].map(([, mark = '']) => mark);
+  return [...new Set(names)]
+    .filter((name) => !marked.some((mark) => matchesGlob(name, mark)))
+    .map((name) => `${document}: nothing is said of ${name}`);
+}
+
 function sources(files: readonly SourceFile[]): SourceFile[] {
   return files.filter(({ path }) => path.startsWith('src/') && path.endsWith('.ts'));
 }
@@ -192,6 +236,13 @@ function sources(files: readonly SourceFile[]): SourceFile[] {
 function roomOf(path: string): string {
   const parts = path.split('/');
   return parts.length > 2 ? (parts[1] ?? '.') : '.';
+}
+
+/** The files of the repository that a file imports. */
+function targetsOf(file: SourceFile): string[] {
+  return importsOf(file)
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((specifier) => normalize(join(dirname(file.path), specifier)));
 }
 
 function importsOf({ text }: SourceFile): string[] {
@@ -218,7 +269,7 @@ function repositoryFiles(): SourceFile[] {
   return listed.stdout
     .split('\n')
     .filter(
-      (path) => /\.(ts|mjs|py|sh|md|yaml|json|jinja)$/.test(path) && !/package-lock|^models\//.test(path),
+      (path) => /\.(ts|mjs|cjs|py|sh|md|yaml|json|jinja)$/.test(path) && !/package-lock|^models\//.test(path),
     )
     .filter((path) => path !== 'scripts/tidy.ts' && path !== 'test/unit/tidy.test.ts')
     .map((path) => ({ path, text: readFileSync(join(root, path), 'utf8') }));

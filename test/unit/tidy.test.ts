@@ -4,11 +4,14 @@ import {
   clauses,
   fileLength,
   findings,
+  helpers,
+  idlePermissions,
   importTable,
   islandShores,
   leftovers,
   machinePaths,
   packageDoors,
+  rooms,
   type SourceFile,
 } from '../../scripts/tidy.ts';
 
@@ -65,6 +68,23 @@ test('the daemon does not import the engine, a room not the top, and nothing wha
   untidy(importTable, ['src/mqtt/a.ts', "import { d } from '../daemon.ts';\n"]);
   untidy(importTable, ['src/lib/a.ts', "import { t } from '../../test/a.ts';\n"]);
   untidy(importTable, ['src/newroom/a.ts', "import { t } from '../lib/errors.ts';\n"]);
+});
+
+test('what a room may import and does not is found, once for all of its files', () => {
+  const contract: [string, string] = ['src/queue/a.ts', "import type { C } from '../contract/c.ts';\n"];
+  tidy(idlePermissions, contract, ['src/queue/b.ts', "import { b } from '../lib/b.ts';\n"]);
+  assert.equal(idlePermissions(house(contract, ['src/queue/b.ts', ''])).length, 1);
+  tidy(idlePermissions, ['src/lib/a.ts', '']);
+});
+
+test('a room that the architecture does not name is found, and a helper that the README of the tests does not', () => {
+  const architecture: [string, string] = ['src/ARCHITECTURE.md', '| `serve.ts` | x |\n| `queue/` | y |\n'];
+  tidy(rooms, architecture, ['src/serve.ts', ''], ['src/queue/a.ts', ''], ['src/queue/b.ts', '']);
+  untidy(rooms, architecture, ['src/mqtt/a.ts', ''], ['src/mqtt/b.ts', '']);
+  untidy(rooms, architecture, ['src/uplink.ts', '']);
+  const readme: [string, string] = ['test/README.md', '`stage.ts`, `tiny-*.ts`'];
+  tidy(helpers, readme, ['test/support/stage.ts', ''], ['test/support/tiny-model.ts', '']);
+  untidy(helpers, readme, ['test/support/wait.ts', '']);
 });
 
 test('a package is imported at its door, and what Node brings anywhere', () => {
@@ -129,9 +149,10 @@ test('a clause that no test carries is found; the number must be the whole numbe
 });
 
 test('a house with several faults has a finding for each', () => {
+  // Two of them: the room of the queue may import from two others, and does not.
   const files = house(
     ['src/queue/a.ts', "import { a } from '../mqtt/client.ts';\nimport _ from 'lodash';\n// TODO\n"],
     ['src/contract/CONTRACT.md', '**[SLMD-REQ-1]**\n'],
   );
-  assert.equal(findings(files).length, 4);
+  assert.equal(findings(files).length, 6);
 });
