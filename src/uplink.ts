@@ -106,7 +106,7 @@ export class Uplink {
   async stop(): Promise<void> {
     if (this.#outbox.depth > 0) this.#link.wake();
     await within(flushMs, this.#outbox.idle());
-    await within(flushMs, this.presence.offline('stopped'));
+    await within(flushMs, this.presence.offline());
     this.#stopForgetting();
     this.#stopRepeating();
     this.#access.end();

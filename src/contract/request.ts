@@ -47,7 +47,7 @@ const responseFormat = z.discriminatedUnion('type', [
 ]);
 
 /** The JSON form of a request (SLMD-REQ). Exactly one of `prompt` and `messages` is present. */
-export const requestSchema = z
+const requestSchema = z
   .strictObject({
     id: z.string().regex(idPattern, 'must match [A-Za-z0-9._:-]{1,128}').optional(),
     prompt: z.string().min(1).optional(),

@@ -12,7 +12,7 @@ const passphrase = /^(?:[\x20-\x7e]{8,63}|[0-9a-fA-F]{64})$/;
 const url = /^(mqtts?|wss?):\/\/[^\s@]+$/;
 
 /** What one board is told on its card. Files are of the machine that flashes. */
-export const boardSchema = z
+const boardSchema = z
   .strictObject({
     device: z.string().regex(devicePattern, 'must match [a-z0-9][a-z0-9_-]{0,62}'),
     broker_url: z.string().regex(url, 'must be mqtt://, mqtts://, ws:// or wss:// without a password'),

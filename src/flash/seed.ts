@@ -34,7 +34,7 @@ const credentials = '/etc/slmd/credentials';
 const configuration = '/etc/slmd/slmd.yaml';
 const firstBoot = '/usr/local/sbin/slmd-first-boot';
 /** Where a model of the user's is put on the board. */
-export const modelsDirectory = '/usr/local/share/slmd/models';
+const modelsDirectory = '/usr/local/share/slmd/models';
 const defaultUser = 'slmd-admin';
 
 /** What a board reads at its first boot: pure, so that every line of it can be looked at. */

@@ -10,7 +10,7 @@ export interface State {
 }
 
 /** Each state costs a look at the whole vocabulary; what has more is a program, not a shape. */
-export const statesMax = 8192;
+const statesMax = 8192;
 
 interface Node {
   edges: { first: number; last: number; to: number }[];

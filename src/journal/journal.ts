@@ -124,10 +124,6 @@ export class Journal {
     this.#unlock ??= this.#storage.lock(this.#options.dir, momentNow().boot_id);
   }
 
-  get bytes(): number {
-    return this.#writer.bytes;
-  }
-
   find(id: string): Entry | null {
     return this.#entries.get(id) ?? null;
   }

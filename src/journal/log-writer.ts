@@ -61,10 +61,6 @@ export class LogWriter {
     this.#torn = torn;
   }
 
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /**
    * @param durable called once the line is durable, in order, before anything awaits it
    * @throws SlmdError `storage_full` at once, for a refusable line while the disk is in trouble

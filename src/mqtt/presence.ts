@@ -105,9 +105,9 @@ export class Presence {
   }
 
   /** The last word before a graceful DISCONNECT, which discards the will. */
-  async offline(why: string): Promise<void> {
+  async offline(): Promise<void> {
     const connection = this.#connection;
-    const last: Status = { ...this.status, state: 'offline', why };
+    const last: Status = { ...this.status, state: 'offline', why: 'stopped' };
     await this.#sending;
     this.#connection = null;
     await this.#retain(connection, this.#options.topics.status, JSON.stringify(last));

@@ -68,7 +68,7 @@ export class Admission {
     if (estimated !== null)
       this.#expected.set(request, { eta_ms: estimated.eta_ms, at: monotonicMs(), meter });
     const eta_ms = estimated === null ? null : Math.round(estimated.eta_ms);
-    return { place: this.#queue.enterAgain(request, alone), position: ahead.length, eta_ms };
+    return { place: this.#queue.enter(request, alone), position: ahead.length, eta_ms };
   }
 
   #estimate(request: PromptRequest, ahead: Ahead[]): Estimate | null {

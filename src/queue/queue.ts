@@ -53,7 +53,7 @@ const reservedFraction = 8;
  */
 export class RequestQueue {
   readonly #bounds: QueueBounds;
-  #concurrency: number;
+  #concurrency = 1;
   readonly #waiting: Entry[] = [];
   /** Those that had a turn and want one alone. */
   readonly #again: Entry[] = [];
@@ -62,9 +62,8 @@ export class RequestQueue {
   readonly #rounds = [0, 0, 0];
   #bytes = 0;
 
-  constructor(bounds: QueueBounds, concurrency = 1) {
+  constructor(bounds: QueueBounds) {
     this.#bounds = bounds;
-    this.#concurrency = concurrency;
   }
 
   /** How many may run at a time from now on. */
@@ -89,11 +88,7 @@ export class RequestQueue {
     return this.#running.size;
   }
 
-  /** Null where a bound is reached. */
-  enter(request: PromptRequest): Place | null {
-    return this.hasRoom(request) ? this.enterAgain(request) : null;
-  }
-
+  /** Whether the bounds let it in. */
   hasRoom({ requester, bytes }: PromptRequest): boolean {
     if (this.#running.size + this.#again.length < this.#concurrency) return true;
     const { depth_max, bytes_max } = this.#bounds;
@@ -116,11 +111,12 @@ export class RequestQueue {
   }
 
   /**
-   * For a request that was admitted before: the bounds held then, and it must not be turned down now.
+   * Takes a place whatever the bounds are: for a request that `hasRoom` let in, or that was let in before a
+   * restart and must not be turned down now.
    *
    * @param alone its turn is shared with nobody
    */
-  enterAgain(request: PromptRequest, alone = false): Place {
+  enter(request: PromptRequest, alone = false): Place {
     const { promise, resolve } = Promise.withResolvers<void>();
     const round = this.#roundFor(request);
     const entry: Entry = {

@@ -142,7 +142,7 @@ function isPrivate({ protocol, hostname }: URL): boolean {
 }
 
 /** `Retry-After` in seconds or as a date; null for none. */
-export function retryAfterMs(headers: Headers, nowMs: number): number | null {
+function retryAfterMs(headers: Headers, nowMs: number): number | null {
   const text = headers.get('retry-after');
   if (text === null) return null;
   const ms = /^\d+$/.test(text.trim()) ? Number(text) * 1000 : Date.parse(text) - nowMs;

@@ -180,7 +180,7 @@ function entryOf(path: string, content: Buffer): object {
   return isLarge(content) ? { ...entry, lfs: { oid: sha256(content), size: content.length } } : entry;
 }
 
-export function tagOf(content: Buffer): string {
+function tagOf(content: Buffer): string {
   return `"${isLarge(content) ? sha256(content) : gitSha1(content)}"`;
 }
 

@@ -113,7 +113,7 @@ async function writeModel(dir: string, path: string, options: ForeignModelOption
 }
 
 /** The graph of a checkpoint in a form, with its weights beside it. */
-export async function writeForeignGraph(
+async function writeForeignGraph(
   checkpointDir: string,
   path: string,
   { build = {}, form: partial = {} }: ForeignModelOptions,

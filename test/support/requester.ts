@@ -96,9 +96,9 @@ export class TestRequester {
   }
 
   /** Sends any bytes to the prompt topic and waits for the next result, whatever its id. */
-  async askRaw(payload: string | Buffer, options?: IClientPublishOptions): Promise<Result> {
+  async askRaw(payload: string | Buffer): Promise<Result> {
     const since = this.heard.mark;
-    await this.publish(`${this.base}/prompt`, payload, options);
+    await this.publish(`${this.base}/prompt`, payload);
     // A result that is taken back is an empty message, and none.
     return parsed(
       await this.heard.find(
@@ -154,11 +154,10 @@ export class TestRequester {
     return parsed(await this.heard.find(accepts, 'an info that names a model', looking));
   }
 
-  async telemetry(accepts: (document: Telemetry) => boolean, looking?: Looking): Promise<Telemetry> {
+  async telemetry(accepts: (document: Telemetry) => boolean): Promise<Telemetry> {
     const message = await this.heard.find(
       (message) => message.topic === `${this.base}/telemetry` && accepts(parsed(message)),
       `a telemetry such as ${accepts}`,
-      looking,
     );
     return parsed(message);
   }
@@ -166,10 +165,6 @@ export class TestRequester {
   /** The first message on a topic. */
   on(topic: string, looking?: Looking): Promise<Message> {
     return this.heard.find((message) => message.topic === topic, `a message on ${topic}`, looking);
-  }
-
-  under(prefix: string, what: string, looking?: Looking): Promise<Message> {
-    return this.heard.find(({ topic }) => topic.startsWith(prefix), what, looking);
   }
 
   /** Everything that was heard on a topic so far. */

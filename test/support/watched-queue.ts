@@ -11,13 +11,16 @@ export class Watched {
   readonly turns: string[] = [];
   readonly places = new Map<string, Place>();
 
-  constructor(bounds: QueueBounds = roomy, concurrency?: number) {
-    this.queue = new RequestQueue(bounds, concurrency);
+  constructor(bounds: QueueBounds = roomy, concurrency = 1) {
+    this.queue = new RequestQueue(bounds);
+    this.queue.concurrency = concurrency;
   }
 
+  /** Null where a bound is reached. */
   enter(id: string, more: Partial<PromptRequest> = {}): Place | null {
-    const place = this.queue.enter(promptRequest({ id, ...more }));
-    if (place === null) return null;
+    const request = promptRequest({ id, ...more });
+    if (!this.queue.hasRoom(request)) return null;
+    const place = this.queue.enter(request);
     this.places.set(id, place);
     void place.turn.then(() => this.turns.push(id));
     return place;

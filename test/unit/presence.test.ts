@@ -96,7 +96,7 @@ test('[SLMD-STA-6] a will that comes late is contradicted, whose ever it is, unt
     await settled();
   }
   assert.deepEqual(states(connection), ['ready', 'ready', 'ready']);
-  await presence.offline('stopped');
+  await presence.offline();
   presence.hear({ ...presence.status, state: 'offline' });
   await settled();
   assert.equal(states(connection).at(-1), 'offline');
@@ -191,7 +191,7 @@ test('nothing is sent after the connection was lost, whatever happens then', asy
   presence.engineReady(true);
   presence.lost();
   presence.drain();
-  await presence.offline('stopped');
+  await presence.offline();
   await settled();
   assert.equal(connection.published.length, length);
 });
@@ -201,7 +201,7 @@ test('the last word is offline with its reason, after all that was under way, an
   const { presence } = presenceOf();
   void presence.born(connection.asConnection);
   presence.drain();
-  await presence.offline('stopped');
+  await presence.offline();
   presence.engineReady(true);
   await settled();
   const last = connection.published.at(-1);

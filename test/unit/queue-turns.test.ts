@@ -40,7 +40,7 @@ test('who gives up waiting for a turn alone holds nobody up', async () => {
 test('a request that is to be alone waits until it is, and holds up those behind it until it leaves', async () => {
   const watched = new Watched(roomy, 2);
   watched.enter('a');
-  const place = watched.queue.enterAgain(promptRequest({ id: 'alone' }), true);
+  const place = watched.queue.enter(promptRequest({ id: 'alone' }), true);
   void place.turn.then(() => watched.turns.push('alone'));
   watched.enter('b');
   await settled();

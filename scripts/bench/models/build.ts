@@ -9,7 +9,7 @@ import { writeHubModel } from './hub-model.ts';
 import { writeLlamaCppModel } from './llama-cpp-model.ts';
 
 /** What slmd is measured in. The first is what its peers have, too. */
-export const layouts = {
+const layouts = {
   'block 32': { blockSize: 32 },
   'block 64': { blockSize: 64 },
   'block 128': { blockSize: 128 },
@@ -75,7 +75,7 @@ async function buildAll(dir: string, shape: string, onStep: OnStep): Promise<voi
 }
 
 /** Any will do for a model without a language, as long as its ids are in the vocabulary. */
-export async function copyTokenizer(checkpoint: string): Promise<void> {
+async function copyTokenizer(checkpoint: string): Promise<void> {
   for (const name of ['tokenizer.json', 'tokenizer_config.json'])
     await copyFile(join(shippedModel(), name), join(checkpoint, name));
 }

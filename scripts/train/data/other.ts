@@ -7,7 +7,7 @@ import { actions, adjectives, names, things, topics } from './other-words.ts';
 import type { Random } from './random.ts';
 import type { Split } from './split.ts';
 
-export const outOfScope = 'Sorry, I can only control this home and read its sensors.';
+const outOfScope = 'Sorry, I can only control this home and read its sensors.';
 
 /** Training asks for unknown devices more often, since there is no end to what they may be called. */
 const groupsOf = (purpose: Purpose): [group: string, weight: number][] => [

@@ -36,15 +36,6 @@ export class Random {
     }
     return pairs[pairs.length - 1]![0];
   }
-
-  shuffle<T>(items: readonly T[]): T[] {
-    const shuffled = [...items];
-    for (let last = shuffled.length - 1; last > 0; last -= 1) {
-      const other = this.integer(0, last);
-      [shuffled[last], shuffled[other]] = [shuffled[other]!, shuffled[last]!];
-    }
-    return shuffled;
-  }
 }
 
 /** A 32-bit hash of a text: which side of a split something falls on depends on this and nothing else. */

@@ -99,7 +99,7 @@ export const rules: Rule[] = [
   },
 ];
 
-export const allNormal = 'All readings are normal.';
+const allNormal = 'All readings are normal.';
 
 export function breaks(rule: Rule, reading: Reading): boolean {
   if (rule.quantity !== reading.quantity) return false;

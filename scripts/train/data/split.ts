@@ -9,8 +9,6 @@ const variantShare = 0.08;
 const literalShare = 0.15;
 const valueShare = 0.12;
 
-export type Side = 'trained' | 'held-out';
-
 /** What is written as it stands, such as the notation of a reading or a polite opening. */
 export interface Literals {
   trained: string[];
