@@ -39,7 +39,7 @@ export interface Comparison {
 
 /**
  * Measures peers side by side. In a round each is loaded anew in a process of its own, and then all do one
- * step before any does the next, each round beginning with another of them: what else the machine does
+ * step before any does the next, each round beginning further on in their list: what else the machine does
  * meets all alike.
  */
 export async function compare(
@@ -57,7 +57,7 @@ export async function compare(
   const comparison: Comparison = { shape, threads, clock, loads: [], peers };
   for (let round = 0; round < options.rounds; round++) {
     comparison.loads.push(loadavg()[0]!);
-    const first = round % names.length;
+    const first = Math.floor((round * names.length) / options.rounds);
     await playRound(round, [...names.slice(first), ...names.slice(0, first)], comparison, models, options);
     options.onProgress(round + 1, options.rounds);
   }
