@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { takeAttentionPath } from '../../src/onnx/attention-path.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { NativeSession, openLibrary, useHugePages } from '../../src/onnx/ffi/index.ts';
+import { readGraphFile } from '../../src/onnx/graph-file.ts';
+import { readGraphInterface } from '../../src/onnx/graph-interface.ts';
 import { NativeRows } from '../../src/onnx/native-rows.ts';
 import { sessionOptions } from '../../src/onnx/session-options.ts';
 import { contextLength, promptOf } from './measures.ts';
@@ -49,7 +51,8 @@ export async function measureProfile(
     profileFilePrefix: join(dir, 'profile'),
   });
   await useHugePages(session.library);
-  const decoder = new NativeRows(session, contextLength, Math.max(...runs.map(({ rows }) => rows)));
+  const rows = Math.max(...runs.map(({ rows }) => rows));
+  const decoder = new NativeRows(session, readGraphInterface(readGraphFile(graph)), contextLength, rows);
   try {
     const phaseOfRun = await runAll(decoder.rows);
     const events = JSON.parse(readFileSync(session.endProfiling(), 'utf8')) as ProfileEvent[];

@@ -62,7 +62,7 @@ function describe(inspection: Inspection, config: Config, next: string): string 
         ? inspection.runnable
           ? graph === null
             ? 'yes'
-            : 'yes, one prompt at a time, and rounded as its graph says, whatever suits this board'
+            : 'yes, rounded as its graph says, whatever suits this board'
           : 'not as it is'
         : `no, ${refusal.code}: ${refusal.message}`,
     ],

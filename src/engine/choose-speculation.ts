@@ -8,10 +8,12 @@ export type SpeculationChosenBy =
   | 'setting'
   /** It gives the logits of the last token alone. */
   | 'backend'
-  /** So does the graph, or it is one that others exported. */
+  /** So does the graph. */
   | 'graph'
   /** They choose by a nose: what that turns round, no bound on rounding holds. */
   | 'experts'
+  /** A token's depends on the others of its run, which a measurement with others does not bound. */
+  | 'rounding'
   /** It is too short for a measurement. */
   | 'context'
   /** What runs of several tokens take, as measured at load. */
@@ -22,6 +24,8 @@ export interface SpeculationOptions {
   wanted: boolean;
   /** Whether the graph has a router of experts. */
   experts: boolean;
+  /** Whether tokens of a run share a scale. */
+  sharesScales: boolean;
 }
 
 export interface SpeculationChoice {
@@ -35,12 +39,13 @@ export interface SpeculationChoice {
 /** Guesses where it may, it can, and drafts that are all right would pay. Leaves the sequence empty. */
 export async function chooseSpeculation(
   sequence: Sequence,
-  { backend, wanted, experts }: SpeculationOptions,
+  { backend, wanted, experts, sharesScales }: SpeculationOptions,
 ): Promise<SpeculationChoice> {
   const none = (chosenBy: SpeculationChosenBy) => ({ speculation: null, chosenBy, costs: null });
   if (!wanted) return none('setting');
   if (sequence.forwardEach === undefined) return none(backend === 'node' ? 'backend' : 'graph');
   if (experts) return none('experts');
+  if (sharesScales) return none('rounding');
   const traits = await measureRuns(sequence);
   if (traits === null) return none('context');
   const speculation = new Speculation(traits);

@@ -5,7 +5,7 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
-import { hasExperts } from '../model/graph-facts.ts';
+import { hasExperts, sharesScales } from '../model/graph-facts.ts';
 import { quantizationName } from '../model/manifest.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
@@ -49,10 +49,12 @@ export async function openEngine(
   try {
     await checkFirstRun(first!, directory);
     bench = await measurePace(first!);
+    const graph = readGraphFile(directory.graphPath);
     guesses = await chooseSpeculation(first!, {
       backend: runtime.backend,
       wanted: options.speculation,
-      experts: hasExperts(readGraphFile(directory.graphPath)),
+      experts: hasExperts(graph),
+      sharesScales: sharesScales(graph),
     });
   } catch (thrown) {
     await opened.dispose();

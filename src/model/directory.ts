@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
-import type { ForeignInterface } from '../onnx/foreign-interface.ts';
+import type { GraphInterface } from '../onnx/graph-interface.ts';
 import { manifestOf } from './adopt.ts';
 import { ChatTemplate, templateOfConfig } from './chat-template.ts';
 import { type ForeignWish, interfaceOf } from './foreign.ts';
@@ -28,7 +28,7 @@ export interface ModelDirectory {
   sha256: string;
   graphPath: string;
   /** How the graph is fed, where others exported it. */
-  foreign: ForeignInterface | undefined;
+  foreign: GraphInterface | undefined;
   tokenizer: Tokenizer;
   /** Undefined for a model that was not trained to chat. */
   template: ChatTemplate | undefined;

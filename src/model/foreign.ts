@@ -6,8 +6,8 @@ import type { VariantKind } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { memoryBytes } from '../lib/memory.ts';
 import { hasByteProducts, hasHalfPrecision } from '../onnx/cpu.ts';
-import { type ForeignInterface, readForeignInterface, usualNames } from '../onnx/foreign-interface.ts';
 import { type GraphFile, readGraphFile } from '../onnx/graph-file.ts';
+import { type GraphInterface, readGraphInterface, usualNames } from '../onnx/graph-interface.ts';
 import { eosOf, genaiConfigFile, readConfig, readGenai, type Sizes } from './foreign-configs.ts';
 import type { GenaiModel } from './genai-config.ts';
 import { graphFacts } from './graph-facts.ts';
@@ -32,7 +32,7 @@ export interface ForeignModel {
   /** The name of the graph among several of the model, and why it is that one. */
   variant: string;
   reason: string;
-  interface: ForeignInterface;
+  interface: GraphInterface;
 }
 
 export interface ForeignWish {
@@ -78,7 +78,7 @@ export async function describeForeign(dir: string, wish: ForeignWish = {}): Prom
 }
 
 /** How a graph of a layout is called and what it is fed, for a directory that has a manifest of it. */
-export async function interfaceOf(dir: string, { layout, graph }: Place): Promise<ForeignInterface> {
+export async function interfaceOf(dir: string, { layout, graph }: Place): Promise<GraphInterface> {
   if (layout === 'genai') {
     const genai = await readGenai(dir, join(rootOf({ layout, graph }), genaiConfigFile));
     return readInterface(dir, graph, readGraph(dir, graph), genai);
@@ -181,8 +181,8 @@ async function describeOnnx(
   };
 }
 
-function shapeOf(dir: string, found: ForeignInterface, file: GraphFile, { heads, hidden_size }: Sizes) {
-  const [{ heads: kv_heads, headSize: head_size, combined }] = found.cache as [ForeignInterface['cache'][0]];
+function shapeOf(dir: string, found: GraphInterface, file: GraphFile, { heads, hidden_size }: Sizes) {
+  const [{ heads: kv_heads, headSize: head_size, combined }] = found.cache as [GraphInterface['cache'][0]];
   const inGraph = file.nodes
     .find(({ attributes }) => attributes.has('num_heads'))
     ?.attributes.get('num_heads');
@@ -228,9 +228,9 @@ function readInterface(
   graph: string,
   file: GraphFile,
   config: Sizes & Partial<Pick<GenaiModel, 'names'>>,
-): ForeignInterface {
+): GraphInterface {
   try {
-    return readForeignInterface(file, config.names ?? usualNames, config.vocabulary_size);
+    return readGraphInterface(file, config.names ?? usualNames, config.vocabulary_size);
   } catch (thrown) {
     if (!(thrown instanceof SlmdError)) throw thrown;
     throw new SlmdError('model_unsupported', `slmd cannot run ${join(dir, graph)}: ${thrown.message}`);

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { type GraphNames, usualNames } from '../onnx/foreign-interface.ts';
+import { type GraphNames, usualNames } from '../onnx/graph-interface.ts';
 import { eosTokenIds } from './eos-tokens.ts';
 
 /** What `genai_config.json` says of a model, as far as slmd runs it. */

@@ -14,6 +14,14 @@ export function hasExperts({ nodes }: GraphFile): boolean {
   return nodes.some(({ operator }) => routers.includes(operator));
 }
 
+/** Operators that find one scale for all that they are given. */
+const scalers = ['DynamicQuantizeLinear', 'DynamicQuantizeMatMul'];
+
+/** Whether tokens of a run share a scale: what one is rounded to depends on the others then. */
+export function sharesScales({ nodes }: GraphFile): boolean {
+  return nodes.some(({ operator }) => scalers.includes(operator));
+}
+
 /** Operators that multiply by eight-bit weights, one scale for a tensor or a column. */
 const byteOperators = ['MatMulInteger', 'DynamicQuantizeMatMul', 'MatMulIntegerToFloat', 'QLinearMatMul'];
 

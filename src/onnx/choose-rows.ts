@@ -5,7 +5,7 @@ export type RowsChosenBy =
   | 'setting'
   /** The backend has one. */
   | 'backend'
-  /** So has a graph that others exported. */
+  /** So has the graph: its cache grows by a copy with every token, or it takes no more than one row. */
   | 'graph'
   /** The KV cache of more would not fit into the memory that is free. */
   | 'memory'
@@ -37,13 +37,13 @@ export function rowsThatFit(bytesOfRow: number, availableBytes: number): number 
 
 /** Uses the rows that a person asked for; else all there are, or one where more do not help. */
 export async function chooseRows(
-  { rows }: DecoderRows,
+  { rows, limit }: DecoderRows,
   wanted: 'auto' | number,
   clock = () => performance.now(),
 ): Promise<RowChoice> {
   const one = rows.slice(0, 1);
   if (wanted === 1) return { rows: one, rowsChosenBy: 'setting', rowsGain: null };
-  if (rows.length === 1) return { rows: one, rowsChosenBy: 'memory', rowsGain: null };
+  if (rows.length === 1) return { rows: one, rowsChosenBy: limit, rowsGain: null };
   const { exact, gain } = await measureRows(rows, clock);
   if (!exact) return { rows: one, rowsChosenBy: 'rounding', rowsGain: gain };
   if (wanted !== 'auto') return { rows, rowsChosenBy: 'setting', rowsGain: gain };

@@ -56,6 +56,8 @@ export interface Decoder extends Sequence {
 /** Sequences that share a model, each with a row of its KV cache; they are independent of each other. */
 export interface DecoderRows {
   readonly rows: readonly Sequence[];
+  /** Why there are no more than these: there is no memory for them, or the graph takes one at a time. */
+  readonly limit: 'memory' | 'graph';
   /** Gives the model's memory back; never while a `forward` runs. */
   dispose(): Promise<void>;
 }

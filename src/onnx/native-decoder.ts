@@ -1,30 +1,53 @@
-/** The decoder over ONNX Runtime's C API: past and present are the same memory, and nothing is copied. */
+/** Decoders over ONNX Runtime's C API: where past and present may be the same memory, nothing is copied. */
 
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { replaceAccuracyLevel } from './accuracy-level.ts';
 import type { DecoderRows } from './decoder.ts';
 import { type Library, NativeSession } from './ffi/index.ts';
+import type { GraphInterface } from './graph-interface.ts';
+import { GrownDecoder } from './grown-decoder.ts';
+import { NativeGrownCache } from './grown-native.ts';
 import { settleLoaded } from './loaded-memory.ts';
 import { NativeRows } from './native-rows.ts';
 import { type Compute, sessionOptions } from './session-options.ts';
 
-/** @throws whatever ONNX Runtime says of a graph it cannot run, or what the interface lacks */
+export interface NativeOptions {
+  graph: GraphInterface;
+  contextLength: number;
+  compute: Compute;
+  /** How many rows, where the graph can have several at all; asked when it is loaded. */
+  rowsFor(): number;
+}
+
+/** @throws whatever ONNX Runtime says of a graph it cannot run */
 export async function openNativeRows(
   library: Library,
   graphPath: string,
-  contextLength: number,
-  compute: Compute,
-  rowsFor: (session: NativeSession) => number,
+  { graph, contextLength, compute, rowsFor }: NativeOptions,
 ): Promise<DecoderRows> {
   const session = await openSession(library, graphPath, compute);
   try {
     settleLoaded(library, graphPath);
-    return new NativeRows(session, contextLength, rowsFor(session));
+    if (!graph.shared) return await grown(session, graph, contextLength);
+    const rows = new NativeRows(session, graph, contextLength, rowsFor());
+    await rows.learn();
+    return rows;
   } catch (thrown) {
     await session.release();
     throw thrown;
   }
+}
+
+/** Rows of different lengths have no place in tensors that are as long as their tokens: there is one. */
+async function grown(
+  session: NativeSession,
+  graph: GraphInterface,
+  contextLength: number,
+): Promise<DecoderRows> {
+  const decoder = new GrownDecoder(graph, new NativeGrownCache(session, graph), contextLength);
+  await decoder.learn();
+  return { rows: [decoder], limit: 'graph', dispose: () => decoder.dispose() };
 }
 
 /** The graph as it is, or with another accuracy level: then it is loaded from memory, its weights as before. */

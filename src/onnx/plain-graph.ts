@@ -1,7 +1,7 @@
 /** Any graph, run with what it is given: for tools that compute with one, not for serving. */
 
 import { computeByRule } from './choose-compute.ts';
-import { loadRuntime, release } from './node-decoder.ts';
+import { loadRuntime, release } from './grown-node.ts';
 import { sessionOptions, severityFatal } from './session-options.ts';
 
 /** What a run takes: values by the names of the graph's inputs. */

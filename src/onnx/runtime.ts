@@ -5,16 +5,13 @@ import { freeMemoryBytes } from '../lib/memory.ts';
 import { type AttentionPath, takeAttentionPath } from './attention-path.ts';
 import { rowBytes } from './cache-layout.ts';
 import { type Choice, chooseCompute, chooseThreading, computeByRule } from './choose-compute.ts';
-import { chooseRows, type RowChoice, type RowsChosenBy, rowsThatFit } from './choose-rows.ts';
-import { type Decoder, firstRow } from './decoder.ts';
+import { chooseRows, type RowChoice, rowsThatFit } from './choose-rows.ts';
+import { type Decoder, type DecoderRows, firstRow } from './decoder.ts';
 import { type Library, NativeUnavailableError, openLibrary } from './ffi/index.ts';
-import { ForeignDecoder } from './foreign-decoder.ts';
-import type { ForeignInterface } from './foreign-interface.ts';
-import { openForeignNative } from './foreign-native.ts';
-import { openForeignNode } from './foreign-node.ts';
-import { readInterface } from './graph-interface.ts';
+import { readGraphFile } from './graph-file.ts';
+import { type GraphInterface, readGraphInterface } from './graph-interface.ts';
+import { nodeRuntimeVersion, openNodeDecoder } from './grown-node.ts';
 import { openNativeRows } from './native-decoder.ts';
-import { nodeRuntimeVersion, openNodeDecoder } from './node-decoder.ts';
 import type { ModelShape } from './probe.ts';
 
 /** `native` calls the library itself; `node` goes through the package's own binding, which copies. */
@@ -28,8 +25,8 @@ export interface DecoderOptions {
   runTokens?: number;
   /** What to measure with, where something is left to choose; without it nothing is measured. */
   shape?: ModelShape;
-  /** Of a graph that others exported; without it the graph has the interface of `src/model/README.md`. */
-  foreign?: ForeignInterface;
+  /** Of a graph that others exported, which is computed as it is; without it the graph is one that slmd built. */
+  foreign?: GraphInterface;
 }
 
 export interface RowsOptions extends DecoderOptions {
@@ -82,46 +79,44 @@ export function openRuntime(wanted: 'auto' | BackendName, libraryPath?: string):
 }
 
 function nativeRuntime(library: Library): Runtime {
-  const openOwn = async (
+  const open = async (
     graphPath: string,
     options: DecoderOptions,
     rowsFor: (bytesOfRow: number) => number,
-  ) => {
-    const { threads, contextLength, shape } = options;
-    const choice =
-      shape === undefined ? computeByRule(threads) : await chooseCompute(library, graphPath, shape, threads);
-    const attention = takeAttentionPath(graphPath, options);
-    const opened = await openNativeRows(library, graphPath, contextLength, choice.compute, (session) =>
-      rowsFor(rowBytes(readInterface(session.inputs, session.outputs).cache, contextLength)),
-    );
-    return { choice: { ...choice, attention }, opened };
-  };
-  const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
+  ): Promise<{ way: Way; opened: DecoderRows }> => {
     const { threads, contextLength, shape, foreign } = options;
-    if (foreign === undefined) {
-      const { choice, opened } = await openOwn(graphPath, options, () => 1);
-      return { ...choice, decoder: firstRow(opened) };
-    }
     const choice =
-      shape === undefined ? computeByRule(threads) : await chooseThreading(library, shape, threads);
+      shape === undefined
+        ? computeByRule(threads)
+        : foreign === undefined
+          ? await chooseCompute(library, graphPath, shape, threads)
+          : await chooseThreading(library, shape, threads);
     const attention = takeAttentionPath(graphPath, options);
-    const session = await openForeignNative(library, graphPath, foreign, contextLength, choice.compute);
-    return { ...choice, attention, decoder: new ForeignDecoder(foreign, session, contextLength) };
+    const graph = foreign ?? readGraphInterface(readGraphFile(graphPath));
+    const opened = await openNativeRows(library, graphPath, {
+      graph,
+      contextLength,
+      compute: choice.compute,
+      rowsFor: () => rowsFor(rowBytes(graph.cache, contextLength)),
+    });
+    return { way: { ...choice, attention }, opened };
   };
   return {
     name: 'onnxruntime',
     version: library.version,
     backend: 'native',
     fallbackReason: null,
-    openDecoder,
+    async openDecoder(graphPath, options) {
+      const { way, opened } = await open(graphPath, options, () => 1);
+      return { ...way, decoder: firstRow(opened) };
+    },
     async openRows(graphPath, options) {
-      if (options.foreign !== undefined) return oneRow(await openDecoder(graphPath, options), 'graph');
       const { rows } = options;
-      const { choice, opened } = await openOwn(graphPath, options, (bytesOfRow) =>
+      const { way, opened } = await open(graphPath, options, (bytesOfRow) =>
         rows === 'auto' ? rowsThatFit(bytesOfRow, freeMemoryBytes()) : rows,
       );
       try {
-        return { ...choice, ...(await chooseRows(opened, rows)), dispose: () => opened.dispose() };
+        return { ...way, ...(await chooseRows(opened, rows)), dispose: () => opened.dispose() };
       } catch (thrown) {
         await opened.dispose();
         throw thrown;
@@ -135,11 +130,9 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
     const { threads, contextLength, foreign } = options;
     const choice = computeByRule(threads);
     const attention = takeAttentionPath(graphPath, options);
-    if (foreign !== undefined) {
-      const session = await openForeignNode(graphPath, foreign, choice.compute);
-      return { ...choice, attention, decoder: new ForeignDecoder(foreign, session, contextLength) };
-    }
-    return { ...choice, attention, decoder: await openNodeDecoder(graphPath, contextLength, choice.compute) };
+    const graph = foreign ?? readGraphInterface(readGraphFile(graphPath));
+    const decoder = await openNodeDecoder(graphPath, graph, contextLength, choice.compute);
+    return { ...choice, attention, decoder };
   };
   return {
     name: 'onnxruntime',
@@ -147,10 +140,10 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
     backend: 'node',
     fallbackReason,
     openDecoder,
-    openRows: async (graphPath, options) => oneRow(await openDecoder(graphPath, options), 'backend'),
+    async openRows(graphPath, options) {
+      const { decoder, ...way } = await openDecoder(graphPath, options);
+      const dispose = () => decoder.dispose();
+      return { ...way, rows: [decoder], rowsChosenBy: 'backend', rowsGain: null, dispose };
+    },
   };
-}
-
-function oneRow({ decoder, ...choice }: OpenedDecoder, rowsChosenBy: RowsChosenBy): OpenedRows {
-  return { ...choice, rows: [decoder], rowsChosenBy, rowsGain: null, dispose: () => decoder.dispose() };
 }

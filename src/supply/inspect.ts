@@ -28,7 +28,7 @@ export interface Inspection {
   has_tokenizer: boolean;
   has_chat_template: boolean;
   source: Source | null;
-  /** Of a layout of others: the graph that would run, and why it is that one. It runs one prompt at a time, as it is. */
+  /** Of a layout of others: the graph that would run, and why it is that one. It runs as it is. */
   graph: { path: string; variant: string; reason: string } | null;
   /** Of that graph, or of slmd's own. */
   quantization: string | null;

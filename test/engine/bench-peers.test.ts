@@ -5,7 +5,7 @@ import { writeHubModel } from '../../scripts/bench/models/hub-model.ts';
 import type { Peer } from '../../scripts/bench/peers/peer.ts';
 import { peerKinds } from '../../scripts/bench/peers/peers.ts';
 import { measureProfile, profileTable } from '../../scripts/bench/profile.ts';
-import { loadRuntime } from '../../src/onnx/node-decoder.ts';
+import { loadRuntime } from '../../src/onnx/grown-node.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { writeTinyCheckpoint } from '../support/tiny-checkpoint.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { CachedTensor } from '../../src/onnx/cache-layout.ts';
 import { CacheMemory } from '../../src/onnx/cache-memory.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { type NativeValue, openLibrary } from '../../src/onnx/ffi/index.ts';
-import type { CacheEntry } from '../../src/onnx/graph-interface.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
@@ -13,7 +13,7 @@ const library = openLibrary();
 const contextLength = 2000;
 
 /** Two tensors of different kinds, of which no capacity is a whole number of cache lines. */
-const cache: CacheEntry[] = [
+const cache: CachedTensor[] = [
   { input: 'past.key', output: 'present.key', type: 'float32', heads: 3, headSize: 5 },
   { input: 'past.value', output: 'present.value', type: 'int8', heads: 2, headSize: 7 },
 ];

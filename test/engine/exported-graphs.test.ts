@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { roundingOf } from '../../scripts/bench/rounding.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { describeForeign, thisBoard } from '../../src/model/foreign.ts';
 import { quantizationName } from '../../src/model/manifest.ts';
@@ -94,6 +95,25 @@ test('each form is known by its operators, and of all of them the best for a sma
   assert.ok((await engine.generate(request('Hello'))).usage.completion_tokens > 0);
   await engine.close();
 });
+
+for (const suffix of Object.keys(forms))
+  test(`[SLMD-RES-11] [SLMD-INF-1] model${suffix}.onnx has one row, and is guessed at unless its tokens share scales`, async (t) => {
+    const some = temporaryDir(t);
+    cpSync(dir, some, { recursive: true });
+    for (const other of Object.keys(forms).filter((name) => name !== suffix))
+      rmSync(join(some, 'onnx', `model${other}.onnx`));
+    const engine = await openEngine(some, { ...engineOptions, rows: 'auto' });
+    const { rows, rows_chosen_by, speculation_chosen_by } = engine.info.engine;
+    await engine.close();
+    const shared = quantizations[suffix] === 'int8';
+    assert.deepEqual(
+      [rows, rows_chosen_by, speculation_chosen_by],
+      [1, 'graph', shared ? 'rounding' : 'probe'],
+    );
+    if (shared) return;
+    const { tokens, lost } = await roundingOf(some, { sequences: 2, contextLength: 256 });
+    assert.ok(tokens > 100 && lost < 1, `a lead lost ${lost} of what is taken for doubtful`);
+  });
 
 const cores = {
   'Cortex-A72, of a Raspberry Pi 4': 'Features\t: fp asimd evtstrm crc32 cpuid\n',

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { BuildOptions } from '../../src/builder/build-model.ts';
 import type { Decoder } from '../../src/onnx/decoder.ts';
-import { readForeignInterface } from '../../src/onnx/foreign-interface.ts';
 import { readGraphFile } from '../../src/onnx/graph-file.ts';
+import { readGraphInterface } from '../../src/onnx/graph-interface.ts';
 import { type BackendName, openRuntime } from '../../src/onnx/runtime.ts';
 import { families, tinyVariants } from '../golden/tiny-variants.ts';
+import { growingForms, halfGrowingForms, halfSharedForms, sharedForms } from '../support/foreign-forms.ts';
 import type { ForeignForm } from '../support/foreign-graph.ts';
 import { writeTransformersJsModel } from '../support/foreign-model.ts';
 import { argmax, largestDifference } from '../support/onnx-runner.ts';
@@ -36,7 +37,7 @@ async function write(
 }
 
 async function open(backend: BackendName, path: string, contextLength = 64): Promise<Decoder> {
-  const foreign = readForeignInterface(readGraphFile(path));
+  const foreign = readGraphInterface(readGraphFile(path));
   const opened = await openRuntime(backend).openDecoder(path, { threads: 1, contextLength, foreign });
   return opened.decoder;
 }
@@ -99,26 +100,6 @@ async function assertContinues(
 /** Of a cache in half precision, at logits up to 15. */
 const halfTolerance = 0.1;
 
-const forms: Record<string, Partial<ForeignForm>> = {
-  'plain attention with positions': {},
-  'plain attention that counts positions itself': { positions: false },
-  'grouped attention with lengths by the mask': { attention: 'grouped', positions: false },
-  'ids, mask and positions of 32 bits': { idsType: 'int32' },
-  'keys and values in one tensor': { combined: true },
-  'logits for as many positions as are asked for': { logitsKept: true },
-  'weights in three files': { locations: ['model.onnx_data', 'model.onnx_data_1', 'model.onnx_data_2'] },
-};
-
-const halfForms: Record<string, Partial<ForeignForm>> = {
-  'a float16 cache': { cacheType: 'float16' },
-  'a float16 cache in one tensor, and float16 logits': {
-    cacheType: 'float16',
-    combined: true,
-    logitsType: 'float16',
-  },
-  'grouped attention with a float16 cache': { attention: 'grouped', positions: false, cacheType: 'float16' },
-};
-
 const float32: BuildOptions = { quantization: 'float32' };
 
 for (const backend of ['native', 'node'] as const)
@@ -135,10 +116,10 @@ for (const backend of ['native', 'node'] as const)
       await Promise.all([own.dispose(), decoder.dispose()]);
     }
 
-    for (const [name, form] of Object.entries(forms))
+    for (const [name, form] of Object.entries({ ...growingForms, ...sharedForms }))
       test(`with ${name} gives the tokens of the product's own build`, () => compare(form));
 
-    for (const [name, form] of Object.entries(halfForms))
+    for (const [name, form] of Object.entries({ ...halfGrowingForms, ...halfSharedForms }))
       test(`with ${name} is as near to the product's own build as half precision is`, () =>
         compare(form, {}, float32, halfTolerance));
 

@@ -237,20 +237,23 @@ test('a graph that runs for one token and fails for several is refused at load, 
     });
 });
 
-for (const [layout, write] of [
-  ['transformers.js', writeTransformersJsModel],
-  ['onnxruntime-genai', writeGenaiModel],
+for (const [layout, write, several] of [
+  ['transformers.js', writeTransformersJsModel, false],
+  ['onnxruntime-genai', writeGenaiModel, true],
 ] as const)
-  test(`[SLMD-INF-1] a graph of ${layout} has one row and its own rounding, and info says that it is the graph's doing`, async (t) => {
+  test(`[SLMD-INF-1] a graph of ${layout} is computed as it is, and info says how many rows it has, and who says so`, async (t) => {
     const dir = join(temporaryDir(t), 'tiny');
     await write(dir, { build: { quantization: 'int4', accuracyLevel: 4 } });
-    const engine = await openEngine(dir, { ...engineOptions, rows: 'auto' });
-    const { rows, rows_chosen_by, accuracy_level, accuracy_level_chosen_by } = engine.info.engine;
-    assert.deepEqual(
-      [rows, rows_chosen_by, accuracy_level, accuracy_level_chosen_by],
-      [1, 'graph', 4, 'graph'],
-    );
-    await engine.close();
+    for (const rows of ['auto', 4] as const) {
+      const engine = await openEngine(dir, { ...engineOptions, rows });
+      const { engine: said } = engine.info;
+      assert.deepEqual([said.accuracy_level, said.accuracy_level_chosen_by], [4, 'graph']);
+      if (!several) assert.deepEqual([said.rows, said.rows_chosen_by, said.rows_gain], [1, 'graph', null]);
+      else assert.equal(said.rows_chosen_by, rows === 'auto' ? 'probe' : 'setting');
+      if (rows === 4) assert.equal(said.rows, several ? 4 : 1);
+      assert.deepEqual([said.speculation_chosen_by, said.draft_costs?.length], ['probe', 3]);
+      await engine.close();
+    }
   });
 
 test('a configuration or a file that is missing or wrong is named', async (t) => {

@@ -7,6 +7,8 @@ import { chooseCompute, computeByRule } from '../../src/onnx/choose-compute.ts';
 import { hasByteProducts } from '../../src/onnx/cpu.ts';
 import { firstRow } from '../../src/onnx/decoder.ts';
 import { openLibrary } from '../../src/onnx/ffi/index.ts';
+import { readGraphFile } from '../../src/onnx/graph-file.ts';
+import { readGraphInterface } from '../../src/onnx/graph-interface.ts';
 import { openNativeRows } from '../../src/onnx/native-decoder.ts';
 import { candidates, fastest, measure } from '../../src/onnx/probe.ts';
 import { temporaryDir } from '../support/temporary.ts';
@@ -108,7 +110,10 @@ test('a graph at another accuracy level computes what one that was built with it
   const [at4, at0] = [await tinyModelDir(), await tinyModelDir({ build: { accuracyLevel: 0 } })];
   const logits = async (dir: string, accuracyLevel: number | null) => {
     const compute = { threads: 1, spinUs: 0, accuracyLevel };
-    const decoder = firstRow(await openNativeRows(library, join(dir, 'model.onnx'), 64, compute, () => 1));
+    const path = join(dir, 'model.onnx');
+    const graph = readGraphInterface(readGraphFile(path));
+    const options = { graph, contextLength: 64, compute, rowsFor: () => 1 };
+    const decoder = firstRow(await openNativeRows(library, path, options));
     const result = (await decoder.forward([1, 2, 3, 4, 5])).slice();
     await decoder.dispose();
     return result;

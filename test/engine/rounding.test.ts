@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { roundingOf } from '../../scripts/bench/rounding.ts';
+import { type Rounding, roundingOf } from '../../scripts/bench/rounding.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
+import { growingForms, halfGrowingForms, halfSharedForms, sharedForms } from '../support/foreign-forms.ts';
+import { foreignModelDir } from '../support/foreign-model.ts';
 import { engineOptions } from '../support/forked-engine.ts';
 import { type TinyModelOptions, tinyModelDir } from '../support/tiny-model.ts';
 
@@ -26,20 +28,33 @@ for (const [name, checkpoint] of Object.entries(tinyVariants)) {
   else graphs[name] = { checkpoint };
 }
 
+/** Of graphs that others exported. */
+const forms = { ...growingForms, ...sharedForms, ...halfGrowingForms, ...halfSharedForms };
+
 /** Tokens; the tiny models' whole context. */
 const contextLength = 256;
+
+function assertWithin({ tokens, lost }: Rounding): void {
+  assert.ok(tokens > 100);
+  assert.ok(lost < 1, `a lead lost ${lost} of what is taken for doubtful`);
+}
 
 describe('[SLMD-RES-11] what comes first by runs of several tokens, and not by each alone, is in doubt', () => {
   for (const [name, options] of Object.entries(graphs))
     test(name, async () => {
-      const { tokens, lost } = await roundingOf(await tinyModelDir(options), { sequences: 2, contextLength });
-      assert.ok(tokens > 100);
-      assert.ok(lost < 1, `a lead lost ${lost} of what is taken for doubtful`);
+      assertWithin(await roundingOf(await tinyModelDir(options), { sequences: 2, contextLength }));
+    });
+
+  for (const [name, form] of Object.entries(forms))
+    test(`${name}, exported by others`, async () => {
+      for (const build of [{}, { quantization: 'float32' }] as const)
+        assertWithin(
+          await roundingOf(await foreignModelDir({ form, build }), { sequences: 2, contextLength }),
+        );
     });
 
   test('the model that ships', async () => {
-    const { lost } = await roundingOf(shippedModel(), { sequences: 8, contextLength });
-    assert.ok(lost < 1, `a lead lost ${lost} of what is taken for doubtful`);
+    assertWithin(await roundingOf(shippedModel(), { sequences: 8, contextLength }));
   });
 });
 

@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { openEngine } from '../../src/engine/engine.ts';
 import type { Generation } from '../../src/engine/generate.ts';
 import { greedy } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
-import { type Manifest, manifestFile } from '../../src/model/manifest.ts';
+import { readModelDirectory } from '../../src/model/directory.ts';
 import type { Sequence } from '../../src/onnx/decoder.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
 import { tinyVariants } from '../golden/tiny-variants.ts';
+import { growingForms, halfGrowingForms, halfSharedForms, sharedForms } from '../support/foreign-forms.ts';
+import type { ForeignForm } from '../support/foreign-graph.ts';
+import { foreignModelDir, writeGenaiModel } from '../support/foreign-model.ts';
 import { engineOptions, ForkedEngine, request } from '../support/forked-engine.ts';
 import { argmax } from '../support/onnx-runner.ts';
 import { rssBytesOf } from '../support/processes.ts';
+import { temporaryDir } from '../support/temporary.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
 /** Every kind of graph: of each family and each quantization that the builder knows, and the one that ships. */
@@ -24,14 +27,20 @@ const graphs: Record<string, () => Promise<string>> = {
   'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
   'the model that ships': async () => shippedModel(),
 };
-for (const [name, checkpoint] of Object.entries(tinyVariants))
+for (const [name, checkpoint] of Object.entries(tinyVariants)) {
   graphs[name] = () => tinyModelDir({ checkpoint });
+  const asExported = { ...checkpoint, dtype: 'F32' } as const;
+  graphs[`${name}, exported by others`] = () =>
+    foreignModelDir({ checkpoint: asExported, form: { attention: 'grouped' } });
+}
+for (const [name, form] of Object.entries({ ...sharedForms, ...halfSharedForms }))
+  graphs[`${name}, exported by others`] = () => foreignModelDir({ form });
 
-async function open(modelDir: string, rows: number) {
-  const { context_length } = JSON.parse(readFileSync(join(modelDir, manifestFile), 'utf8')) as Manifest;
-  const contextLength = Math.min(context_length, 128);
-  const options = { threads: 1, contextLength, rows };
-  return openRuntime('native').openRows(join(modelDir, 'model.onnx'), options);
+async function open(modelDir: string, rows: number | 'auto') {
+  const { graphPath, manifest, foreign } = await readModelDirectory(modelDir);
+  const contextLength = Math.min(manifest.context_length, 128);
+  const options = { threads: 1, contextLength, rows, ...(foreign && { foreign }) };
+  return openRuntime('native').openRows(graphPath, options);
 }
 
 /** A prompt of each row, of a length of its own; none is longer than 20 tokens. */
@@ -83,6 +92,42 @@ test('[SLMD-ROW-1] a graph whose rows round otherwise together than alone has on
   await opened.dispose();
 });
 
+const exact = { quantization: 'float32' } as const;
+
+/** In which one row is all there is, by whose word. */
+const single: Record<string, [form: Partial<ForeignForm>, chosenBy: string]> = {
+  'takes every row to be as long as the longest': [
+    { attention: 'grouped', positions: false, lengths: 'width' },
+    'rounding',
+  ],
+  'has one row written into it': [
+    {
+      attention: 'grouped',
+      positions: false,
+      through: (graph, logits) =>
+        graph.node(
+          'Reshape',
+          [logits, graph.constant('one.row', 'int64', [3], BigInt64Array.of(1n, -1n, 260n))],
+          'one.row.logits',
+        ),
+    },
+    'graph',
+  ],
+};
+for (const [name, form] of Object.entries({ ...growingForms, ...halfGrowingForms }))
+  single[`has ${name}, so that its cache grows`] = [form, 'graph'];
+
+for (const [name, [form, chosenBy]] of Object.entries(single))
+  test(`[SLMD-ROW-1] a graph that ${name}, has one row, whoever asks for more`, async () => {
+    const dir = await foreignModelDir({ form, build: exact });
+    for (const rows of ['auto', 4] as const) {
+      const opened = await open(dir, rows);
+      assert.deepEqual([opened.rows.length, opened.rowsChosenBy], [1, chosenBy]);
+      assert.ok((await answer(opened.rows[0]!, promptOf(0), 4)).every(([first]) => Number.isFinite(first)));
+      await opened.dispose();
+    }
+  });
+
 const words = [
   'Open the blinds in the hall.',
   'Close',
@@ -99,8 +144,18 @@ const requests = words.map((content, i) => ({
   response_format: i === 2 ? { type: 'json_object' as const } : null,
 }));
 
-async function engines(t: TestContext) {
-  const dir = await tinyModelDir();
+/** Slmd's own layout, and one of others whose graph has several rows. */
+const layouts: Record<string, (t: TestContext) => Promise<string>> = {
+  slmd: () => tinyModelDir(),
+  'onnxruntime-genai': async (t) => {
+    const dir = join(temporaryDir(t), 'tiny');
+    await writeGenaiModel(dir);
+    return dir;
+  },
+};
+
+async function engines(t: TestContext, build = layouts.slmd!) {
+  const dir = await build(t);
   const [alone, together] = [
     await openEngine(dir, engineOptions),
     await openEngine(dir, { ...engineOptions, rows: 4 }),
@@ -118,42 +173,44 @@ function assertSame(generation: Generation | undefined, expected: Generation | u
   assert.equal(generation?.usage.completion_tokens, expected?.usage.completion_tokens);
 }
 
-test('[SLMD-ROW-1] four generations at once have the answers that each has alone, also where they begin in the middle of others', async (t) => {
-  const { together, expected } = await engines(t);
-  const all = await Promise.all(requests.map((request) => together.generate(request)));
-  for (const [i, generation] of all.entries()) assertSame(generation, expected[i]);
+for (const [layout, build] of Object.entries(layouts)) {
+  test(`[SLMD-ROW-1] four generations at once in the layout of ${layout} have the answers that each has alone, also where they begin in the middle of others`, async (t) => {
+    const { together, expected } = await engines(t, build);
+    const all = await Promise.all(requests.map((request) => together.generate(request)));
+    for (const [i, generation] of all.entries()) assertSame(generation, expected[i]);
 
-  const late: Promise<Generation>[] = [];
-  const begin = (i: number): Promise<Generation> => {
-    const generation = together.generate(requests[i]!, {
-      // Each begins in the middle of the one before it.
-      onTokens: (_text, count) => {
-        if (count === 2 && i + 1 < requests.length) late.push(begin(i + 1));
-      },
-    });
-    return generation;
-  };
-  late.push(begin(0));
-  for (let i = 0; i < requests.length; i++) assertSame(await late[i], expected[i]);
-});
+    const late: Promise<Generation>[] = [];
+    const begin = (i: number): Promise<Generation> => {
+      const generation = together.generate(requests[i]!, {
+        // Each begins in the middle of the one before it.
+        onTokens: (_text, count) => {
+          if (count === 2 && i + 1 < requests.length) late.push(begin(i + 1));
+        },
+      });
+      return generation;
+    };
+    late.push(begin(0));
+    for (let i = 0; i < requests.length; i++) assertSame(await late[i], expected[i]);
+  });
 
-test('[SLMD-ROW-2] a cancel of one of four ends that one, and the others have the answers that they have alone', async (t) => {
-  const { together, expected } = await engines(t);
-  const abort = new AbortController();
-  const all = await Promise.all(
-    requests.map((request, i) =>
-      together.generate(
-        request,
-        { onTokens: (_text, count) => i === 1 && count === 6 && abort.abort() },
-        i === 1 ? abort.signal : undefined,
+  test(`[SLMD-ROW-2] a cancel of one of four in the layout of ${layout} ends that one, and the others have the answers that they have alone`, async (t) => {
+    const { together, expected } = await engines(t, build);
+    const abort = new AbortController();
+    const all = await Promise.all(
+      requests.map((request, i) =>
+        together.generate(
+          request,
+          { onTokens: (_text, count) => i === 1 && count === 6 && abort.abort() },
+          i === 1 ? abort.signal : undefined,
+        ),
       ),
-    ),
-  );
-  assert.equal(all[1]?.finish_reason, 'cancelled');
-  assert.equal(all[1]?.usage.completion_tokens, 6);
-  for (const i of [0, 2, 3]) assertSame(all[i], expected[i]);
-  assertSame(await together.generate(requests[1]!), expected[1]);
-});
+    );
+    assert.equal(all[1]?.finish_reason, 'cancelled');
+    assert.equal(all[1]?.usage.completion_tokens, 6);
+    for (const i of [0, 2, 3]) assertSame(all[i], expected[i]);
+    assertSame(await together.generate(requests[1]!), expected[1]);
+  });
+}
 
 test('[SLMD-RES-9] conversations that take turns find their own beginnings again, and answer as if none had', async (t) => {
   const { together } = await engines(t);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { openEngine } from '../../src/engine/engine.ts';
 import { type GenerateRequest, generate } from '../../src/engine/generate.ts';
+import { prefillGrain } from '../../src/engine/prefill.ts';
 import { Rows } from '../../src/engine/rows.ts';
 import { Speculation } from '../../src/engine/speculation.ts';
 import { measureRuns } from '../../src/engine/speculation-probe.ts';
@@ -11,8 +12,11 @@ import type { EngineOptions } from '../../src/ipc/messages.ts';
 import { greedy } from '../../src/ipc/question.ts';
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
+import type { GraphBuilder } from '../../src/onnx/graph.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
-import { tinyVariants } from '../golden/tiny-variants.ts';
+import { families, tinyVariants } from '../golden/tiny-variants.ts';
+import { growingForms, halfGrowingForms, halfSharedForms, sharedForms } from '../support/foreign-forms.ts';
+import { foreignModelDir } from '../support/foreign-model.ts';
 import { engineOptions, request } from '../support/forked-engine.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
 
@@ -26,8 +30,18 @@ const graphs: Record<string, () => Promise<string>> = {
   'all logits': () => tinyModelDir({ build: { logits: 'all' } }),
   'the model that ships': async () => shippedModel(),
 };
-for (const [name, checkpoint] of Object.entries(tinyVariants))
+for (const [name, checkpoint] of Object.entries(tinyVariants)) {
   graphs[name] = () => tinyModelDir({ checkpoint });
+}
+for (const family of families)
+  for (const attention of ['plain', 'grouped'] as const) {
+    const checkpoint = { ...tinyVariants[family], dtype: 'F32' } as const;
+    graphs[`${family}, exported by others with ${attention} attention`] = () =>
+      foreignModelDir({ checkpoint, form: { attention, positions: false } });
+  }
+const forms = { ...growingForms, ...sharedForms, ...halfGrowingForms, ...halfSharedForms };
+for (const [name, form] of Object.entries(forms))
+  graphs[`${name}, exported by others`] = () => foreignModelDir({ form });
 
 /** Drafts are free, so that every one is run, however seldom it is right. */
 const always = [0.01, 0.02, 0.03];
@@ -35,7 +49,9 @@ const always = [0.01, 0.02, 0.03];
 /** One model, whose answers can be had with drafts and without. */
 async function open(t: TestContext, dir: string, traits: { costs?: number[]; difference?: number } = {}) {
   const directory = await readModelDirectory(dir, null);
-  const options = { threads: 1, contextLength: Math.min(200, directory.manifest.context_length) };
+  const { foreign, manifest } = directory;
+  const contextLength = Math.min(200, manifest.context_length);
+  const options = { threads: 1, contextLength, ...(foreign && { foreign }) };
   const { decoder } = await openRuntime('native').openDecoder(directory.graphPath, options);
   const measured = await measureRuns(decoder);
   assert.ok(measured !== null);
@@ -50,7 +66,8 @@ async function open(t: TestContext, dir: string, traits: { costs?: number[]; dif
   const rows = new Rows([decoder]);
   const speculation = new Speculation({ ...measured, costs: always, ...traits });
   const answer = (drafts: boolean, request: Partial<GenerateRequest>, cancelAt?: number) => {
-    const model = { ...directory, rows, grammars, prefillChunkTokens: 64, maxTokensDefault: 48 };
+    // One grain: a graph that rounds its cache between runs does so at the same tokens, whatever was cached.
+    const model = { ...directory, rows, grammars, prefillChunkTokens: prefillGrain, maxTokensDefault: 48 };
     const abort = new AbortController();
     const pieces: string[] = [];
     const onTokens = (text: string, count: number) => {
@@ -138,22 +155,29 @@ test('[SLMD-RES-11] stop texts, bounds, cancels and formats end an answer with d
 /** Roundings differ by processor, and with them which prompt shows it. */
 const promptsMax = 1000;
 
-test('[SLMD-RES-11] what rounding could turn round is run again: the control, which does not, says something else', async (t) => {
-  const dir = await tinyModelDir({ build: { quantization: 'int8' } });
-  const [model, control] = [await open(t, dir), await open(t, dir, { difference: 0 })];
-  const contents = Array.from({ length: promptsMax }, (_, i) =>
-    String.fromCharCode(97 + (i % 26), 98 + (i % 20), 99 + (i % 17)).repeat(3 + (i % 7)),
-  );
-  for (const content of contents.slice(0, 40)) await model.assertSame(content);
-  for (const content of contents) {
-    const ask = { messages: [{ role: 'user' as const, content }], max_tokens: 60 };
-    const [plain, drafted] = [await control.answer(false, ask), await control.answer(true, ask)];
-    if (plain.text === drafted.text) continue;
-    await model.assertSame(content);
-    return;
-  }
-  assert.fail('no prompt shows what the rule is for');
-});
+const build = { quantization: 'int8' } as const;
+const rounding: Record<string, () => Promise<string>> = {
+  'a graph of slmd': () => tinyModelDir({ build }),
+  'a graph whose cache grows': () => foreignModelDir({ build }),
+};
+
+for (const [name, make] of Object.entries(rounding))
+  test(`[SLMD-RES-11] what rounding could turn round in ${name} is run again: the control, which does not, says something else`, async (t) => {
+    const dir = await make();
+    const [model, control] = [await open(t, dir), await open(t, dir, { difference: 0 })];
+    const contents = Array.from({ length: promptsMax }, (_, i) =>
+      String.fromCharCode(97 + (i % 26), 98 + (i % 20), 99 + (i % 17)).repeat(3 + (i % 7)),
+    );
+    for (const content of contents.slice(0, 40)) await model.assertSame(content);
+    for (const content of contents) {
+      const ask = { messages: [{ role: 'user' as const, content }], max_tokens: 60 };
+      const [plain, drafted] = [await control.answer(false, ask), await control.answer(true, ask)];
+      if (plain.text === drafted.text) continue;
+      await model.assertSame(content);
+      return;
+    }
+    assert.fail('no prompt shows what the rule is for');
+  });
 
 test('answers that are sampled, or punish what was said, have no drafts', async (t) => {
   const model = await open(t, await tinyModelDir());
@@ -182,6 +206,23 @@ test('[SLMD-INF-1] an engine says whether it guesses, who said so, and what draf
   ] as const) {
     const { speculation, speculation_chosen_by, draft_costs } = await opened(more);
     assert.deepEqual([speculation, speculation_chosen_by, draft_costs], [false, chosenBy, null]);
+  }
+});
+
+test('[SLMD-INF-1] a graph of others that gives the last logits alone is not guessed at, whatever it says of their number', async (t) => {
+  const last = (graph: GraphBuilder, logits: string) => {
+    const at = (name: string, value: bigint) =>
+      graph.constant(`last.${name}`, 'int64', [1], BigInt64Array.of(value));
+    const bounds = [at('from', -1n), at('to', 2n ** 31n), at('axis', 1n)];
+    return graph.node('Slice', [logits, ...bounds], 'last.logits');
+  };
+  for (const attention of ['plain', 'grouped'] as const) {
+    const dir = await foreignModelDir({ form: { attention, positions: false, through: last } });
+    const engine = await openEngine(dir, engineOptions);
+    t.after(() => engine.close());
+    const { speculation, speculation_chosen_by, draft_costs } = engine.info.engine;
+    assert.deepEqual([speculation, speculation_chosen_by, draft_costs], [false, 'graph', null]);
+    assert.ok((await engine.generate(request(grounded[0]!))).usage.completion_tokens > 0);
   }
 });
 

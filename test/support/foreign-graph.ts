@@ -13,8 +13,10 @@ export interface ForeignForm {
   /** Products, a mask and a softmax in place of `GroupQueryAttention`. */
   attention: 'grouped' | 'plain';
   idsType: 'int64' | 'int32';
-  /** Whether positions are an input; else the graph counts them. Only where attention is plain. */
+  /** Whether positions are an input; else the graph counts them. */
   positions: boolean;
+  /** How many tokens each row has: what its mask says, what the mask's width says of all alike, or inputs of their own. */
+  lengths: 'mask' | 'width' | 'given';
   cacheType: 'float32' | 'float16';
   /** Keys and values of a layer are one tensor. */
   combined: boolean;
@@ -35,6 +37,7 @@ export const usualForm: ForeignForm = {
   attention: 'plain',
   idsType: 'int64',
   positions: true,
+  lengths: 'mask',
   cacheType: 'float32',
   combined: false,
   logitsKept: false,
@@ -71,8 +74,9 @@ export class ForeignGraph extends GraphBuilder {
 
   override input(name: string, type: ElementType, shape: readonly Dimension[]): string {
     if (name === 'input_ids') return this.#ids(shape);
-    if (name === 'seqlens_k') return this.#lengths();
-    if (name === 'total_sequence_length') return name;
+    const given = this.#form.lengths === 'given';
+    if (name === 'seqlens_k' && !given) return this.#lengths();
+    if (name === 'total_sequence_length' && !given) return name;
     const past = /^past_key_values\.(\d+)\.(key|value)$/.exec(name);
     if (past !== null) return this.#past(name, past[1]!, past[2]!, shape);
     return super.input(name, type, shape);
@@ -100,6 +104,8 @@ export class ForeignGraph extends GraphBuilder {
     const [output = ''] = outputs;
     const { attention, cacheType, positions, mixed } = this.#form;
     if (operator === 'GroupQueryAttention' && attention === 'plain') this.#attend(inputs, outputs, options);
+    else if (operator === 'GroupQueryAttention' && positions && inputs[7] !== undefined)
+      this.#attendRotated(inputs, outputs, options);
     else if (operator === 'GroupQueryAttention' && cacheType === 'float16' && !mixed)
       this.#attendInHalf(inputs, outputs, options);
     else if (output === 'positions' && positions)
@@ -128,8 +134,8 @@ export class ForeignGraph extends GraphBuilder {
 
   /** Both lengths, from a mask that has a one for each token. */
   #lengths(): string {
-    const { idsType } = this.#form;
-    const mask = super.input(this.#named('attention_mask'), idsType, ['batch', 'total']);
+    const { idsType, lengths } = this.#form;
+    let mask = super.input(this.#named('attention_mask'), idsType, ['batch', 'total']);
     const to = (type: ElementType) => ({ attributes: { to: elementTypes[type] } });
     const one = this.constant(
       'lengths.one',
@@ -138,9 +144,11 @@ export class ForeignGraph extends GraphBuilder {
       idsType === 'int64' ? BigInt64Array.of(1n) : Int32Array.of(1),
     );
     const axis = this.constant('lengths.axis', 'int64', [1], BigInt64Array.of(1n));
+    const dims = this.node('Shape', [mask], 'lengths.dims');
+    if (lengths === 'width')
+      mask = this.node('Add', [this.node('Sub', [mask, mask], 'lengths.none'), one], 'lengths.all');
     const sum = this.node('ReduceSum', [mask, axis], 'lengths.sum', { attributes: { keepdims: 0 } });
     this.node('Cast', [this.node('Sub', [sum, one], 'lengths.last')], 'seqlens_k', to('int32'));
-    const dims = this.node('Shape', [mask], 'lengths.dims');
     this.node(
       'Cast',
       [this.node('Gather', [dims, axis], 'lengths.total')],
@@ -226,6 +234,27 @@ export class ForeignGraph extends GraphBuilder {
     super.nodeWithOutputs('Cast', [made], [this.#named('logits')], {
       attributes: { to: elementTypes[logitsType] },
     });
+  }
+
+  /** The same operator, over queries and keys that are rotated before, by the positions that are given. */
+  #attendRotated(inputs: readonly string[], outputs: readonly string[], options: NodeOptions): void {
+    const [query = '', key = '', value = '', ...others] = inputs;
+    const [pastKey = '', pastValue = '', last = '', total = '', cos = '', sin = ''] = others;
+    const { attributes = {} } = options;
+    const { headSize, rotated } = this.#sizes;
+    const heads = attributes.num_heads as number;
+    const kvHeads = attributes.kv_num_heads as number;
+    const plain = new PlainAttention(this, outputs[0]!, headSize);
+    const parts = key === '' ? plain.split(query, [heads, kvHeads, kvHeads]) : [query, key, value];
+    const [q = '', k = '', v = ''] = parts;
+    const rotate = (part: string, count: number) =>
+      plain.rotate(part, count, this.#wide(), [cos, sin], rotated);
+    super.nodeWithOutputs(
+      'GroupQueryAttention',
+      [rotate(q, heads), rotate(k, kvHeads), v, pastKey, pastValue, last, total],
+      outputs,
+      { ...options, attributes: { ...attributes, do_rotary: 0 } },
+    );
   }
 
   /** The same operator, with everything it computes with in half precision. */

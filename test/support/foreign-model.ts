@@ -30,6 +30,20 @@ export async function writeTransformersJsModel(
   await writeModel(dir, join(dir, 'onnx', name), options);
 }
 
+const made: string[] = [];
+process.once('exit', () => {
+  for (const dir of made) rmSync(dir, { recursive: true, force: true });
+});
+
+/** As `writeTransformersJsModel`, in a temporary directory of its own. */
+export async function foreignModelDir(options: ForeignModelOptions): Promise<string> {
+  const parent = mkdtempSync(join(tmpdir(), 'slmd-foreign-model-'));
+  made.push(parent);
+  const dir = join(parent, 'tiny');
+  await writeTransformersJsModel(dir, options);
+  return dir;
+}
+
 /** Writes a tiny model in the layout of onnxruntime-genai. */
 export async function writeGenaiModel(
   dir: string,

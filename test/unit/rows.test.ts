@@ -104,7 +104,11 @@ function measured(aloneMs: number, togetherMs: number, different = false) {
       return different && together ? logits.fill(1) : logits;
     }
   }
-  const opened = { rows: Array.from({ length: 4 }, () => new Timed()), dispose: () => Promise.resolve() };
+  const opened = {
+    rows: Array.from({ length: 4 }, () => new Timed()),
+    limit: 'memory' as const,
+    dispose: () => Promise.resolve(),
+  };
   const choose = (wanted: 'auto' | number) => chooseRows(opened, wanted, () => now);
   return { choose, calls: () => calls };
 }

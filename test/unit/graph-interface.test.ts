@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type ForeignInterface, readForeignInterface, usualNames } from '../../src/onnx/foreign-interface.ts';
 import { type Dimension, type ElementType, GraphBuilder, microsoft } from '../../src/onnx/graph.ts';
 import { type GraphFile, readGraphFile } from '../../src/onnx/graph-file.ts';
+import { type GraphInterface, readGraphInterface, usualNames } from '../../src/onnx/graph-interface.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 type Value = [name: string, type: ElementType, shape: readonly Dimension[]];
@@ -28,8 +28,8 @@ function written(t: TestContext, inputs: Value[], outputs: Value[] = [present, l
   return readGraphFile(path);
 }
 
-function read(t: TestContext, inputs: Value[], outputs?: Value[]): ForeignInterface {
-  return readForeignInterface(written(t, inputs, outputs));
+function read(t: TestContext, inputs: Value[], outputs?: Value[]): GraphInterface {
+  return readGraphInterface(written(t, inputs, outputs));
 }
 
 test('what a graph takes is found by its names, its types and its dimensions', (t) => {
@@ -69,7 +69,7 @@ test('memory is shared where one operator reads the past and writes the present,
     else graph.node('Identity', ['out'], 'logits');
     for (const value of [present, logits]) graph.output(...value);
     writeFileSync(path, graph.encode());
-    return readForeignInterface(readGraphFile(path)).shared;
+    return readGraphInterface(readGraphFile(path)).shared;
   };
   assert.deepEqual([write(false), write(true)], [true, false]);
 });
@@ -80,8 +80,8 @@ test('a vocabulary that the graph does not say is the one that is given', (t) =>
     [...usualInputs, past],
     [present, ['logits', 'float16', ['batch', 'tokens', 'vocabulary']]],
   );
-  assert.equal(readForeignInterface(graph, usualNames, 300).vocabularySize, 300);
-  assert.throws(() => readForeignInterface(graph), { code: 'model_unsupported', message: /logits/ });
+  assert.equal(readGraphInterface(graph, usualNames, 300).vocabularySize, 300);
+  assert.throws(() => readGraphInterface(graph), { code: 'model_unsupported', message: /logits/ });
 });
 
 const refusals: [what: string, inputs: Value[], names: RegExp][] = [
