@@ -59,6 +59,6 @@ test('an engine without koffi answers all the same, and says once why it is slow
   assert.equal(ready.info.engine.backend, 'node');
   assert.match(ready.info.engine.backend_reason ?? '', /koffi/);
   assert.equal((await engine.run(request('Hello'))).type, 'done');
-  assert.equal(await engine.stop(), 0);
+  assert.equal(await engine.stop(), 'SIGKILL');
   assert.equal(engine.output.match(/^slmd engine: .*koffi/gm)?.length, 1);
 });
