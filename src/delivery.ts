@@ -52,16 +52,26 @@ export class Delivery {
     this.#send(id, payload, routing, { retain: false, fleeting: true, delivered });
   }
 
-  /** Takes a retained result back from the broker. */
+  /** Takes a retained result back from the broker, whatever happens to the connection. */
   clear(id: string): void {
+    this.#clear(id, false, () => undefined);
+  }
+
+  /** For who says that the result is there. It goes with the connection: not acknowledged, the word comes again. */
+  clearFor(id: string, delivered: Delivered): void {
+    this.#clear(id, true, delivered);
+  }
+
+  #clear(id: string, fleeting: boolean, delivered: Delivered): void {
     const { uplink, topics } = this.#parts;
     uplink.deliver({
       topic: topics.result(id),
       payload: '',
       retain: true,
+      fleeting,
       optional: true,
       smaller: () => '',
-      delivered: () => undefined,
+      delivered,
     });
   }
 

@@ -85,8 +85,7 @@ export class Service {
         acknowledge();
         break;
       case 'ack':
-        delivery.clear(reading.id);
-        acknowledge();
+        delivery.clearFor(reading.id, acknowledge);
         break;
       case 'ignored':
         log.debug({ why: reading.why }, 'ignored a message');
@@ -120,7 +119,7 @@ export class Service {
   async #serve(request: PromptRequest, kept: boolean, acknowledge: () => void): Promise<void> {
     const { journal, admission, telemetry } = this.#parts;
     const refuse = (error: WireError) => this.#refuse({ ...request, error }, acknowledge);
-    if (this.#repeated(request, acknowledge)) return;
+    if (this.#repeated(request, acknowledge, kept)) return;
     // Left with the broker, it is there for the next process.
     if (this.#draining && kept) return;
     if (this.#draining) return refuse(wireError('draining', 'the device is stopping'));
@@ -262,12 +261,13 @@ export class Service {
   }
 
   /** A known id is never computed again: its stored result is published, or it is still under way. */
-  #repeated(prompt: Refusal | PromptRequest, acknowledge: () => void): boolean {
+  #repeated(prompt: Refusal | PromptRequest, acknowledge: () => void, kept = false): boolean {
     const { journal, delivery } = this.#parts;
     const known = journal.find(prompt.id);
     const live = this.#live.durable(prompt.id);
     if (known?.state === 'finished') delivery.resultAgain(prompt.id, known.result, prompt, acknowledge);
-    else live?.then(acknowledge, () => undefined);
+    // Where the one before it is refused after all, it comes again, if the broker keeps it.
+    else live?.then(acknowledge, kept ? () => undefined : acknowledge);
     return known !== null || live !== null;
   }
 }

@@ -6,6 +6,7 @@ import type { Topics } from './contract/topics.ts';
 import type { BackoffBounds } from './lib/backoff.ts';
 import { monotonicMs } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
+import { Sparing } from './lib/sparing.ts';
 import { within } from './lib/within.ts';
 import { Access } from './mqtt/access.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
@@ -52,6 +53,7 @@ export class Uplink {
   /** Until when the last broker was certainly there. `monotonicMs()` */
   #lostAt = 0;
   #wasUp = false;
+  readonly #drops: Sparing;
   /** How long a broker that has gone silent may have been so. */
   #silenceMs = 0;
   /** What last gave away that another device uses this one's name; null while none does, as far as is known. */
@@ -69,6 +71,9 @@ export class Uplink {
       taken: (topic) => this.#access.taken(topic),
     });
     this.#duplicates = new DuplicateWatch(boot);
+    this.#drops = new Sparing(1, droppedLineMs, (count) =>
+      parts.log.warn({ count }, 'dropped others besides'),
+    );
     this.#addresses = new BrokerAddresses(config.mqtt);
     this.#link = new Link(
       {
@@ -78,6 +83,7 @@ export class Uplink {
       },
       {
         message: (message, acknowledge) => this.#onMessage(message, acknowledge),
+        dropped: () => this.#onDropped(),
         up: (connection) => this.#onUp(connection),
         down: ({ code, message }, retryMs) => {
           this.presence.lost();
@@ -184,6 +190,12 @@ export class Uplink {
     if (message.topic === probe) this.#access.hear(message.payload);
     else this.#onStatus(message.payload);
     acknowledge();
+  }
+
+  /** They come by the thousand: the first is said, and then how many there were. */
+  #onDropped(): void {
+    this.#parts.counters.messages_dropped++;
+    if (this.#drops.admits()) this.#parts.log.warn('messages of QoS 0 come faster than they can be answered');
   }
 
   #onStatus(payload: Buffer): void {
@@ -300,6 +312,8 @@ export class Uplink {
 
 /** What arrives too large is refused with a code, up to this much too large. */
 const inboundSlackBytes = 16_777_216;
+/** How often it is said that messages are dropped. */
+const droppedLineMs = 10_000;
 /** What a broker that is killed may have lost although it acknowledged it: Mosquitto's `autosave_interval 1`, and its writing. */
 const brokerForgetsMs = 2000;
 /** A broker that is silent is given up after so long, in keepalives. */

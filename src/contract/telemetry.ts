@@ -44,6 +44,8 @@ export interface Counters {
   /** How often another device with this one's name was noticed. */
   duplicates_detected: number;
   token_batches_dropped: number;
+  /** Messages of QoS 0 that were not looked at, because too many before them were not answered (SLMD-ADM-5). */
+  messages_dropped: number;
 }
 
 export interface BoardHealth {

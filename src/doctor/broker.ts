@@ -91,9 +91,12 @@ async function walkIn(config: Config, protocol: ProtocolVersion): Promise<Troubl
       will: null,
     },
     protocol,
-    ({ payload }, acknowledge) => {
-      probe.hear(payload);
-      acknowledge();
+    {
+      message: ({ payload }, acknowledge) => {
+        probe.hear(payload);
+        acknowledge();
+      },
+      dropped: () => undefined,
     },
     new AbortController().signal,
   );

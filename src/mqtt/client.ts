@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { address, type ConnectionOptions, tlsOptions } from './connection-options.ts';
-import type { IncomingMessage } from './inbox.ts';
-import { keepsSessions, receive } from './intake.ts';
+import { type IntakeEvents, keepsSessions, receive } from './intake.ts';
 import { ConnectError, disconnectTrouble, floodTrouble, type Trouble, troubleOf } from './trouble.ts';
 import { Window } from './window.ts';
 
@@ -102,7 +101,7 @@ export class Connection {
   static open(
     options: ConnectionOptions,
     protocol: ProtocolVersion,
-    onMessage: (message: IncomingMessage, acknowledge: () => void) => void,
+    events: Pick<IntakeEvents, 'message' | 'dropped'>,
     signal: AbortSignal,
   ): Promise<Connection> {
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
@@ -124,7 +123,7 @@ export class Connection {
       client,
       { protocolVersion: protocol, sessionKept },
       {
-        message: onMessage,
+        ...events,
         flooded: () => {
           trouble ??= floodTrouble(options.url);
           client.end(true);

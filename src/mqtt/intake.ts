@@ -21,10 +21,15 @@ export interface IntakeOptions {
 }
 
 export interface IntakeEvents {
-  /** The broker keeps the message, and may bring it again, until it is acknowledged. */
+  /**
+   * The broker keeps the message, and may bring it again, until it is acknowledged. One of QoS 0 is
+   * acknowledged, too, when what it caused is done: nobody hears it, but it makes room.
+   */
   message(message: IncomingMessage, acknowledge: () => void): void;
   /** `unacknowledgedMax` messages wait for their acknowledgements: the connection is of no use any more. */
   flooded(): void;
+  /** A message of QoS 0 was not looked at: too many before it wait for what they cause to be done. */
+  dropped(): void;
 }
 
 /**
@@ -40,6 +45,12 @@ const messagesPerTurn = 8;
  * Reading cannot wait for acknowledgements to go out: the broker's own, for which they wait, come by the same way.
  */
 export const unacknowledgedMax = 8192;
+
+/**
+ * How many messages of QoS 0 may wait so. No acknowledgement holds their sender back, so what goes beyond is
+ * dropped, as MQTT allows with them: else refusals of a flood fill the memory, and answers wait behind them.
+ */
+export const unansweredMax = 1024;
 
 // Else the first packet makes a buffer for each number of two bytes, to be written one day: 7 MB of them.
 writeToStream.cacheNumbers = false;
@@ -60,24 +71,35 @@ export function receive(
 ): void {
   let inTurn = 0;
   let unacknowledged = 0;
+  let unanswered = 0;
   client.handleMessage = (packet, callback) => {
     // Not the packet: what waits to be acknowledged must not keep its payload.
     const { messageId, qos } = packet;
     const left = qos === 1 ? new Error('is acknowledged by its taker') : undefined;
     // What comes after the end is not acknowledged, and comes again.
     if (!client.connected) return callback(left);
-    let owed = qos === 1;
-    if (owed && ++unacknowledged > unacknowledgedMax) {
+    const acknowledged = qos === 1;
+    if (acknowledged && ++unacknowledged > unacknowledgedMax) {
       events.flooded();
       return callback(left);
     }
-    events.message(incoming(packet, owed && sessionKept && keepsSessions(client)), () => {
+    let owed = true;
+    const acknowledge = () => {
       if (!owed || !client.connected) return;
       owed = false;
+      if (!acknowledged) {
+        unanswered--;
+        return;
+      }
       unacknowledged--;
       const puback = { cmd: 'puback', messageId, reasonCode: 0 };
       client.stream.write(generate(puback as Packet, { protocolVersion }));
-    });
+    };
+    if (!acknowledged && unanswered >= unansweredMax) events.dropped();
+    else {
+      if (!acknowledged) unanswered++;
+      events.message(incoming(packet, acknowledged && sessionKept && keepsSessions(client)), acknowledge);
+    }
     if (++inTurn < messagesPerTurn) return callback(left);
     inTurn = 0;
     setImmediate(callback, left);

@@ -3,7 +3,7 @@ import { monotonicMs } from '../lib/clock.ts';
 import { Pause } from '../lib/pause.ts';
 import { Connection, type ProtocolVersion } from './client.ts';
 import type { ConnectionOptions } from './connection-options.ts';
-import type { IncomingMessage } from './inbox.ts';
+import type { IntakeEvents } from './intake.ts';
 import { ConnectError, type Trouble } from './trouble.ts';
 
 export interface LinkOptions {
@@ -22,9 +22,7 @@ export interface Ended {
   lasted_ms: number | null;
 }
 
-export interface LinkEvents {
-  /** The broker keeps the message, and may bring it again, until it is acknowledged. */
-  message(message: IncomingMessage, acknowledge: () => void): void;
+export interface LinkEvents extends Pick<IntakeEvents, 'message' | 'dropped'> {
   /** A connection is there. What it throws or rejects with ends the connection and is reported as trouble. */
   up(connection: Connection): Promise<void>;
   /** A connection ended, or could not be made; the next attempt is after `retry_ms`. */
@@ -102,7 +100,7 @@ export class Link {
       const connection = await Connection.open(
         this.#options.connection(),
         speech.version,
-        this.#events.message,
+        this.#events,
         stopping,
       );
       speech.understood();

@@ -83,6 +83,7 @@ export class Requester {
           acknowledge();
           this.#onMessage(message);
         },
+        dropped: () => undefined, // What is received is acknowledged at once.
         up: (link) => this.#onUp(link),
         down: (trouble) => this.#onDown(trouble),
       },

@@ -44,6 +44,7 @@ export class Telemetry {
     mqtt_reconnects: 0,
     duplicates_detected: 0,
     token_batches_dropped: 0,
+    messages_dropped: 0,
   };
   readonly #options: TelemetryOptions;
   readonly #startedAt = monotonicMs();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { IncomingMessage } from '../../src/mqtt/inbox.ts';
-import { type Receiver, receive, unacknowledgedMax } from '../../src/mqtt/intake.ts';
+import { type Receiver, receive, unacknowledgedMax, unansweredMax } from '../../src/mqtt/intake.ts';
 
 /** As much of MQTT.js as a message comes through, and a network that has brought a burst of them. */
 class Burst implements Receiver {
@@ -10,6 +10,7 @@ class Burst implements Receiver {
   readonly acknowledged: Buffer[] = [];
   readonly taken: { message: IncomingMessage; acknowledge(): void }[] = [];
   floods = 0;
+  dropped = 0;
   readonly stream = { write: (bytes: Buffer) => this.acknowledged.push(bytes) };
   handleMessage: Receiver['handleMessage'] = () => assert.fail('nobody receives');
 
@@ -20,6 +21,7 @@ class Burst implements Receiver {
       {
         message: (message, acknowledge) => this.taken.push({ message, acknowledge }),
         flooded: () => this.floods++,
+        dropped: () => this.dropped++,
       },
     );
   }
@@ -86,6 +88,21 @@ test('a broker that does not wait for acknowledgements is noticed, before it fil
   assert.equal(burst.floods, 0);
   await burst.arrive(1);
   assert.deepEqual([burst.floods, burst.taken.length], [1, unacknowledgedMax]);
+});
+
+test('[SLMD-ADM-5] of messages that nobody acknowledges so many wait for their answers, and the others are dropped and counted', async () => {
+  const burst = new Burst();
+  await burst.arrive(unansweredMax + 100, 0);
+  assert.deepEqual([burst.taken.length, burst.dropped], [unansweredMax, 100]);
+  for (const { acknowledge } of burst.taken.slice(0, 10)) {
+    acknowledge();
+    acknowledge();
+  }
+  await burst.arrive(20, 0);
+  assert.deepEqual([burst.taken.length, burst.dropped], [unansweredMax + 10, 110]);
+  await burst.arrive(5, 1);
+  assert.equal(burst.taken.length, unansweredMax + 15, 'what is acknowledged has a bound of its own');
+  assert.deepEqual([burst.acknowledged, burst.floods], [[], 0]);
 });
 
 test('what came before the end and is looked at after it is left for the next connection', async () => {
