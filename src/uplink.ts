@@ -12,9 +12,9 @@ import { Access } from './mqtt/access.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
 import { type Connection, reasonCodes } from './mqtt/client.ts';
 import { brokerAccess, type ConnectionOptions } from './mqtt/connection-options.ts';
-import { type DuplicateSign, DuplicateWatch } from './mqtt/duplicate-watch.ts';
 import type { IncomingMessage } from './mqtt/inbox.ts';
 import { type Ended, Link } from './mqtt/link.ts';
+import { Namesake } from './mqtt/namesake.ts';
 import { Outbox, type Parcel } from './mqtt/outbox.ts';
 import { Presence } from './mqtt/presence.ts';
 import { RetainedMemory } from './mqtt/retained-memory.ts';
@@ -46,7 +46,7 @@ export class Uplink {
   readonly #outbox: Outbox;
   readonly #retained = new RetainedMemory();
   readonly #access: Access;
-  readonly #duplicates: DuplicateWatch;
+  readonly #namesake: Namesake;
   readonly #addresses: BrokerAddresses;
   readonly #link: Link;
   #connections = 0;
@@ -56,21 +56,17 @@ export class Uplink {
   readonly #drops: Sparing;
   /** How long a broker that has gone silent may have been so. */
   #silenceMs = 0;
-  /** What last gave away that another device uses this one's name; null while none does, as far as is known. */
-  #duplicated: DuplicateSign | null = null;
-  #forgetting: NodeJS.Timeout | null = null;
-  #repeating: NodeJS.Timeout | null = null;
 
   constructor(parts: UplinkParts) {
     this.#parts = parts;
-    const { config, boot } = parts;
+    const { config } = parts;
     this.presence = this.#makePresence();
     this.#access = this.#makeAccess();
     this.#outbox = new Outbox({
       refused: (topic, code) => this.#access.refused(topic, code),
       taken: (topic) => this.#access.taken(topic),
     });
-    this.#duplicates = new DuplicateWatch(boot);
+    this.#namesake = this.#makeNamesake();
     this.#drops = new Sparing(1, droppedLineMs, (count) =>
       parts.log.warn({ count }, 'dropped others besides'),
     );
@@ -91,7 +87,6 @@ export class Uplink {
           if (this.#wasUp) this.#lostAt = monotonicMs() - (code === 'timeout' ? this.#silenceMs : 0);
           this.#wasUp = false;
           this.#outbox.use(null);
-          this.#stopForgetting();
           parts.log.warn({ code, retry_ms: Math.round(retryMs) }, message);
         },
       },
@@ -104,7 +99,7 @@ export class Uplink {
 
   /** @param earlierBoots names of this device's processes before this one */
   start(earlierBoots: readonly string[]): void {
-    this.#duplicates.remember(earlierBoots);
+    this.#namesake.remember(earlierBoots);
     this.#link.start();
   }
 
@@ -113,8 +108,7 @@ export class Uplink {
     if (this.#outbox.depth > 0) this.#link.wake();
     await within(flushMs, this.#outbox.idle());
     await within(flushMs, this.presence.offline());
-    this.#stopForgetting();
-    this.#stopRepeating();
+    this.#namesake.stop();
     this.#access.end();
     await this.#link.stop();
   }
@@ -149,7 +143,7 @@ export class Uplink {
     // Prompts for a device that is away are then lost, and nobody but the broker can help it.
     if (config.mqtt.session_expiry_s > 0 && !connection.keeps_sessions)
       log.warn('the broker keeps nothing for this device while it is away: its session expiry is 0');
-    this.#forgetDuplicateLater();
+    this.#namesake.connected();
     await this.#access.begin(connection);
     await this.presence.born(connection);
     if (connection.connected) this.#outbox.use(connection);
@@ -202,51 +196,7 @@ export class Uplink {
     const status = readStatus(payload);
     if (status === null) return;
     this.presence.hear(status);
-    const sign = this.#duplicates.hear(status, this.presence.birth);
-    if (sign !== null) this.#onDuplicate(sign);
-  }
-
-  #onDuplicate(sign: DuplicateSign): void {
-    const { config, log, counters } = this.#parts;
-    const both = sign === 'beside' ? ', and both answer' : '';
-    const why =
-      sign === 'short_lived'
-        ? `${this.#addresses.current} ends every connection at once: another client may use the name ${config.device}`
-        : `another device on this broker is called ${config.device}${both}: give one of them another name (device, in its configuration)`;
-    if (this.#duplicated === null) {
-      counters.duplicates_detected++;
-      log.error({ code: 'duplicate_device', sign }, why);
-    }
-    this.#duplicated = sign;
-    this.presence.condition('duplicate', why);
-    this.#forgetDuplicateLater();
-    if (sign === 'beside') this.#repeatWhileDuplicated();
-  }
-
-  /** The other hears this device's words, and not its connections: silence would be forgotten. */
-  #repeatWhileDuplicated(): void {
-    this.#repeating ??= setInterval(() => this.presence.repeat(), this.#parts.config.mqtt.duplicate_wait_ms);
-  }
-
-  #stopRepeating(): void {
-    if (this.#repeating !== null) clearInterval(this.#repeating);
-    this.#repeating = null;
-  }
-
-  /** The other would have come back by now. */
-  #forgetDuplicateLater(): void {
-    this.#stopForgetting();
-    if (this.#duplicated === null) return;
-    this.#forgetting = setTimeout(() => {
-      this.#duplicated = null;
-      this.#stopRepeating();
-      this.#parts.log.info('the other device with this name is gone');
-      this.presence.condition('duplicate', null);
-    }, 2 * this.#parts.config.mqtt.duplicate_wait_ms);
-  }
-
-  #stopForgetting(): void {
-    if (this.#forgetting !== null) clearTimeout(this.#forgetting);
+    this.#namesake.hear(status, this.presence.birth);
   }
 
   /**
@@ -256,9 +206,8 @@ export class Uplink {
   #patience(ended: Ended): BackoffBounds {
     const { reconnect_min_ms, reconnect_max_ms, duplicate_wait_ms } = this.#parts.config.mqtt;
     this.#addresses.ended(ended);
-    const sign = this.#duplicates.ended(ended);
-    if (sign !== null) this.#onDuplicate(sign);
-    return this.#duplicated !== null && this.#duplicated !== 'beside'
+    this.#namesake.ended(ended, this.#addresses.current);
+    return this.#namesake.takesTurns
       ? { min_ms: duplicate_wait_ms, max_ms: duplicate_wait_ms }
       : { min_ms: reconnect_min_ms, max_ms: reconnect_max_ms };
   }
@@ -272,6 +221,19 @@ export class Uplink {
       log,
       condition: (name, why) => this.presence.condition(name, why),
       sayAgain: () => this.presence.again(),
+    });
+  }
+
+  #makeNamesake(): Namesake {
+    const { config, boot, log, counters } = this.#parts;
+    return new Namesake({
+      device: config.device,
+      boot,
+      wait_ms: config.mqtt.duplicate_wait_ms,
+      log,
+      counters,
+      condition: (why) => this.presence.condition('duplicate', why),
+      repeat: () => this.presence.repeat(),
     });
   }
 
