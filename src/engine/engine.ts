@@ -10,6 +10,7 @@ import { quantizationName } from '../model/manifest.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
 import { readGraphFile } from '../onnx/graph-file.ts';
+import { giveBackRead } from '../onnx/loaded-memory.ts';
 import type { ModelShape } from '../onnx/probe.ts';
 import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { chooseSpeculation, type SpeculationChoice } from './choose-speculation.ts';
@@ -23,6 +24,8 @@ export interface Engine {
   readonly info: EngineInfo;
   /** See `generate.ts`. */
   generate(request: GenerateRequest, events?: GenerationEvents, signal?: AbortSignal): Promise<Generation>;
+  /** Gives back what generations have left in memory and the next can do without; while none runs. */
+  rest(): void;
   /** Gives the model's memory back; after the last generations are over. */
   close(): Promise<void>;
 }
@@ -84,6 +87,7 @@ export async function openEngine(
     ),
     generate: (request, events = {}, signal = new AbortController().signal) =>
       generate(model, request, events, signal),
+    rest: () => giveBackRead(directory.graphPath),
     close: async () => {
       await grammars.close();
       await store?.close();

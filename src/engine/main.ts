@@ -45,19 +45,28 @@ async function load({ model_dir, options, trust, variant_kind }: LoadMessage): P
     if (backend_reason !== null)
       console.error(`slmd engine: slower than it could be, without the native backend: ${backend_reason}`);
     send({ type: 'ready', info: engine.info });
-    whenQuiet(() => giveBackStart());
+    restWhenQuiet();
   } catch (thrown) {
     const code = thrown instanceof SlmdError ? thrown.code : 'engine_failed';
     send({ type: 'load_failed', code, message: messageOf(thrown) });
   }
 }
 
-/** A prompt that waited for the load has begun by then. */
+/** A prompt that waited for the load, or for the answer before it, has begun by then. */
 const quietMs = 1000;
+let resting: NodeJS.Timeout | undefined;
+let rested = false;
 
-/** Does something once, in a moment in which no answer waits for it. */
-function whenQuiet(act: () => void): void {
-  setTimeout(() => (running.size === 0 ? act() : whenQuiet(act)), quietMs).unref();
+/** Gives back what the load and answers have left in memory, in a moment in which no answer waits for it. */
+function restWhenQuiet(): void {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    // Whatever runs asks again at its end.
+    if (running.size > 0) return;
+    if (!rested) giveBackStart();
+    rested = true;
+    engine?.rest();
+  }, quietMs).unref();
 }
 
 async function run({ type: _type, key, ...request }: GenerateMessage): Promise<void> {
@@ -80,6 +89,7 @@ async function run({ type: _type, key, ...request }: GenerateMessage): Promise<v
     running.delete(key);
     failWith(key, thrown);
   }
+  restWhenQuiet();
 }
 
 function failWith(key: number, thrown: unknown): void {

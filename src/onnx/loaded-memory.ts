@@ -10,11 +10,19 @@ import { HugePages } from './huge-pages.ts';
  * model runs all the same.
  */
 export function settleLoaded(library: Library, graphPath: string): void {
-  void filePages.attempt(() => dropFilePages(dirname(graphPath)));
-  // Before what is in use is looked for: what was freed looks the same from outside.
-  void freed.attempt(giveBackFreed);
+  // What was freed, too, before what is in use is looked for: it looks the same from outside.
+  giveBackRead(graphPath);
   void new HugePages(library).useAll();
 }
 
+/**
+ * Gives back what was read of a model's files, and what was freed. With each token that was not met before, a piece of the
+ * embedding is mapped with its neighbours; an answer reads few of them again, from the page cache.
+ */
+export function giveBackRead(graphPath: string): void {
+  void filePages.attempt(() => dropFilePages(dirname(graphPath)));
+  void freed.attempt(giveBackFreed);
+}
+
 const filePages = new Dispensable('what was read of the model stays in memory');
-const freed = new Dispensable('what loading has freed stays in memory');
+const freed = new Dispensable('what was freed stays in memory');

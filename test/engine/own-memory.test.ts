@@ -7,8 +7,12 @@ import { dropFilePages, dropProgramPages, giveBackFreed } from '../../src/lib/ow
 import { shippedModel } from '../../src/lib/package-root.ts';
 import { NativeSession, openLibrary } from '../../src/onnx/ffi/index.ts';
 import { settleLoaded } from '../../src/onnx/loaded-memory.ts';
+import { openRuntime } from '../../src/onnx/runtime.ts';
 import { sessionOptions } from '../../src/onnx/session-options.ts';
+import { ForkedEngine, request } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
+import { tinyModelDir } from '../support/tiny-model.ts';
+import { until } from '../support/wait.ts';
 
 const library = openLibrary();
 const options = sessionOptions({ threads: 1, spinUs: 0 });
@@ -72,6 +76,39 @@ test('what cannot be given back is said, and is no reason to fail', (t) => {
   assert.equal(said.trim().split('\n').length, 2, 'neither what was freed nor program files');
 });
 
+test('what reading a prompt needed is given back with the first token of its answer', async () => {
+  const tokens = 1500;
+  const intermediateSize = 6000;
+  const dir = await tinyModelDir({ checkpoint: { intermediateSize, contextLength: 2 * tokens } });
+  const { decoder } = await openRuntime('native').openDecoder(join(dir, 'model.onnx'), {
+    threads: 1,
+    contextLength: 2 * tokens,
+  });
+  const held = () => {
+    giveBackFreed();
+    return kibibytesOf('RssAnon') * 1024;
+  };
+  await decoder.forward(new Array<number>(tokens).fill(1));
+  const read = held();
+  await decoder.forward([1]);
+  // Of each layer, what one of its matrices makes of the tokens.
+  assert.ok(read - held() > tokens * intermediateSize * 4);
+  await decoder.dispose();
+});
+
+test('an engine that nobody asks has nothing of its model’s files in memory, after a load and after answers', async (t) => {
+  const dir = shippedModel();
+  const engine = await ForkedEngine.loaded(dir);
+  t.after(() => engine.stop());
+  const pid = engine.child.pid!;
+  const atRest = () => until(() => residentBytesOf(dir, pid) === 0 || undefined, 'the engine at rest');
+  await atRest();
+  for (const content of ['Turn on the lamp.', 'Is the door open?']) {
+    await engine.run(request(content));
+    await atRest();
+  }
+});
+
 test('a heap that is kept small when it is young stays so under a burst of garbage', () => {
   const garbage = `
     const { getHeapSpaceStatistics } = require('node:v8');
@@ -91,8 +128,8 @@ function kibibytesOf(name: string): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 }
 
-function residentBytesOf(dir: string): number {
-  const blocks = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-)/m);
+function residentBytesOf(dir: string, pid: number | 'self' = 'self'): number {
+  const blocks = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/^(?=[0-9a-f]+-)/m);
   const inside = blocks.filter((block) => block.split('\n', 1)[0]?.includes(realpathSync(dir)));
   return inside.reduce((sum, block) => sum + Number(/^Rss: +(\d+)/m.exec(block)?.[1]) * 1024, 0);
 }
