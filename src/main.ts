@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { getSystemErrorMessage } from 'node:util';
 import { CommandError, exitCodes } from './cli/exit-codes.ts';
 import { keepYoungHeapSmall } from './lib/own-memory.ts';
 import { version } from './lib/version.ts';
@@ -78,15 +79,22 @@ async function main([name, ...args]: string[]): Promise<number> {
   return exitCodes.ok;
 }
 
-function exitCodeOf(error: unknown): number {
-  const { code, message } = error as { code?: unknown; message?: string };
-  if (error instanceof CommandError) console.error(`slmd: ${message}`);
-  else if (typeof code === 'string' && (code.startsWith('ERR_PARSE_ARGS') || 'syscall' in (error as object)))
-    console.error(`slmd: ${message}`);
-  else console.error(error);
-  if (error instanceof CommandError) return error.exitCode;
-  return typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS') ? exitCodes.usage : exitCodes.failed;
+function exitCodeOf(error: unknown, args: readonly string[]): number {
+  if (error instanceof CommandError) {
+    console.error(`slmd: ${error.message}`);
+    return error.exitCode;
+  }
+  const { code, message, errno, path } = error as NodeJS.ErrnoException;
+  if (code?.startsWith('ERR_PARSE_ARGS')) {
+    const command = args[0] === 'model' ? args.slice(0, 2) : args.slice(0, 1);
+    console.error(`slmd: ${message}\nslmd ${command.join(' ')} --help says what there is`);
+    return exitCodes.usage;
+  }
+  if (errno === undefined) console.error(error);
+  else console.error(`slmd: ${path === undefined ? message : `${path}: ${getSystemErrorMessage(errno)}`}`);
+  return exitCodes.failed;
 }
 
 // What stands on stdout is written before the process ends; nothing may hold it open after that.
-process.exitCode = await main(process.argv.slice(2)).catch(exitCodeOf);
+const args = process.argv.slice(2);
+process.exitCode = await main(args).catch((error) => exitCodeOf(error, args));

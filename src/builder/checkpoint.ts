@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
@@ -126,7 +127,11 @@ async function weightFiles(dir: string): Promise<string[]> {
   try {
     text = await readFile(join(dir, indexFile), 'utf8');
   } catch {
-    return [singleFile];
+    if (existsSync(join(dir, singleFile))) return [singleFile];
+    throw new BuildError(
+      'checkpoint_missing',
+      `${dir} has no ${singleFile}, and no ${indexFile} with its shards`,
+    );
   }
   const index = indexSchema.safeParse(parseJson(text));
   if (!index.success) throw invalid(`${indexFile} has no weight_map from tensors to files`);

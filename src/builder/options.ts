@@ -73,14 +73,14 @@ export function planBuild(
   const { quantization = 'int4', blockSize = 32, accuracyLevel = 4, logits = 'last' } = options;
   const { scales = 'search', kvCache = 'float32' } = options;
   check('quantization', quantization, ['int4', 'int8', 'float32']);
-  check('blockSize', blockSize, [32, 64, 128]);
-  check('accuracyLevel', accuracyLevel, [0, 1, 4]);
+  check('block size', blockSize, [32, 64, 128]);
+  check('accuracy level', accuracyLevel, [0, 1, 4]);
   check('logits', logits, ['last', 'all']);
   check('scales', scales, ['search', 'nearest']);
-  check('kvCache', kvCache, ['float32', 'int8']);
+  check('KV cache', kvCache, ['float32', 'int8']);
   const bits = quantization === 'int8' ? 8 : 4;
   const { headBits = bits } = options;
-  check('headBits', headBits, [4, 8]);
+  check('width of the head', headBits, [4, 8]);
   const int8Layers = bits === 4 ? layersOf(architecture, options.int8Layers ?? []) : [];
   const id = options.id ?? `${slug(checkpointName)}-${quantization}${kvCache === 'int8' ? '-kv8' : ''}`;
   if (!modelIdPattern.test(id))
@@ -105,7 +105,7 @@ export function planBuild(
 
 function check(name: string, value: unknown, allowed: readonly unknown[]): void {
   if (!allowed.includes(value)) {
-    throw new BuildError('option_invalid', `${name} is ${value}; it can be ${allowed.join(', ')}`);
+    throw new BuildError('option_invalid', `the ${name} is ${value}; it can be ${allowed.join(', ')}`);
   }
 }
 
@@ -114,7 +114,7 @@ function layersOf({ layers }: Architecture, wanted: readonly number[]): number[]
     if (layers[layer] !== undefined) continue;
     throw new BuildError(
       'option_invalid',
-      `int8Layers names layer ${layer}; the model has 0 to ${layers.length - 1}`,
+      `there is no layer ${layer} to keep in int8; the model has 0 to ${layers.length - 1}`,
     );
   }
   return [...new Set(wanted)].sort((a, b) => a - b);
@@ -125,7 +125,7 @@ function contextLength({ contextLengthMax }: Architecture, wanted: number | unde
   if (Number.isSafeInteger(wanted) && wanted > 0 && wanted <= contextLengthMax) return wanted;
   throw new BuildError(
     'option_invalid',
-    `contextLength is ${wanted}; the model allows 1 to ${contextLengthMax}`,
+    `the context length is ${wanted}; the model allows 1 to ${contextLengthMax}`,
   );
 }
 

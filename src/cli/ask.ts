@@ -9,6 +9,7 @@ import type { Requester } from '../mqtt/requester.ts';
 import { ConnectError } from '../mqtt/trouble.ts';
 import { readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
+import { numberOption } from './number-option.ts';
 import { connectRequester, timingsLine } from './requester.ts';
 import { StreamPrinter } from './stream-printer.ts';
 
@@ -73,12 +74,8 @@ export async function ask(args: string[]): Promise<void> {
 
 /** What a number is, the device decides: it refuses with a code and names the field. */
 function requestOf(prompt: string, values: Values): WireRequest & { id: string } {
-  const number = (text: string | undefined, name: string) => {
-    if (text === undefined) return {};
-    if (!Number.isFinite(Number(text)) || text.trim() === '')
-      throw new CommandError(exitCodes.usage, `--${name.replace('_', '-')} must be a number`);
-    return { [name]: Number(text) };
-  };
+  const number = (text: string | undefined, name: string) =>
+    text === undefined ? {} : { [name]: numberOption(name.replace('_', '-'), text) };
   return {
     id: `ask-${randomUUID()}`,
     ...(values.system === undefined

@@ -20,7 +20,8 @@ export async function config(args: string[]): Promise<void> {
     allowPositionals: true,
     options: { config: { type: 'string' }, show: { type: 'boolean', default: false } },
   });
-  if (positionals[0] !== 'check' || positionals.length > 1) throw new CommandError(exitCodes.usage, usage);
+  if (positionals[0] !== 'check' || positionals.length > 1)
+    throw new CommandError(exitCodes.usage, `there is slmd config check, and nothing else\n\n${usage}`);
   const file = configFile(values.config);
   const { config, profile } = readConfiguration(file);
   if (values.show) {

@@ -47,7 +47,6 @@ export async function modelActivate(args: string[]): Promise<void> {
   const model = values.shipped ? null : onlyOne(positionals, 'model', activateUsage);
   const { store, config } = modelContext(values);
   try {
-    console.error(`trying ${model ?? shippedName} …`);
     await activate(store, model, {
       trust: config.model.trust,
       variant: values.variant,
@@ -58,6 +57,7 @@ export async function modelActivate(args: string[]): Promise<void> {
       onRead: (manifest) => {
         const advice = boardAdvice(sizeOf(manifest), config);
         if (advice !== null) console.error(advice);
+        console.error(`trying ${model ?? shippedName} …`);
       },
       tryModel: (source, prompts) => tryModel(config, source, prompts),
     });

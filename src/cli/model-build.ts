@@ -12,6 +12,7 @@ import { configFile, readConfiguration } from './configuration.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { buildChosen, type Tried } from './model-choose.ts';
 import type { OnStep } from './model-compare.ts';
+import { numberOption } from './number-option.ts';
 import { Steps } from './progress.ts';
 
 export const buildUsage = `slmd model build <checkpoint> --out <dir> [options]
@@ -77,14 +78,17 @@ export async function modelBuild(args: string[]): Promise<void> {
   const onStep = (label: string, done: number, total: number) => steps.report(label, done, total);
   // What the values may be, the builder knows: it refuses others by name.
   const options = {
-    ...given('int8Layers', values['int8-layers']?.split(',').map(Number)),
+    ...given(
+      'int8Layers',
+      values['int8-layers']?.split(',').map((layer) => numberOption('int8-layers', layer)),
+    ),
     ...given('scales', values.scales),
     ...(values.calibrate !== undefined && { calibration: calibrationOf(values.calibrate, onStep) }),
     kvCache,
     ...(kvCache === 'int8' && { cacheCalibration: calibrationOf('default', onStep) }),
-    ...given('headBits', number(values['head-bits'])),
-    ...given('accuracyLevel', number(values['accuracy-level'])),
-    ...given('contextLength', number(values['context-length'])),
+    ...given('headBits', numberOption('head-bits', values['head-bits'])),
+    ...given('accuracyLevel', numberOption('accuracy-level', values['accuracy-level'])),
+    ...given('contextLength', numberOption('context-length', values['context-length'])),
     ...given('logits', values.logits),
     ...given('id', values.id),
     force: values.force,
@@ -92,7 +96,7 @@ export async function modelBuild(args: string[]): Promise<void> {
   } as BuildOptions;
   const layout = {
     quantization,
-    ...given('blockSize', number(values['block-size'])),
+    ...given('blockSize', numberOption('block-size', values['block-size'])),
   } as BuildOptions;
   const build = (from: string, to: string) =>
     buildModel(from, to, {
@@ -161,8 +165,4 @@ function calibrationOf(texts: string, onStep: OnStep): Calibration {
 
 function given(name: string, value: string | number | number[] | undefined): object {
   return value === undefined ? {} : { [name]: value };
-}
-
-function number(text: string | undefined): number | undefined {
-  return text === undefined ? undefined : Number(text);
 }

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { coded } from './coded.ts';
 import { type Evaluation, type Example, evaluate, percent } from './evaluate.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
+import { numberOption } from './number-option.ts';
 import { Progress } from './progress.ts';
 
 export const evalUsage = `slmd model eval <model> --data <file.jsonl> [options]
@@ -37,17 +38,20 @@ export async function modelEval(args: string[]): Promise<void> {
   if (model === undefined || positionals.length > 1 || values.data === undefined)
     throw new CommandError(exitCodes.usage, `one model and --data are needed\n\n${evalUsage}`);
 
+  const [threads, max_tokens, shown, least] = (['threads', 'max-tokens', 'show', 'min'] as const).map(
+    (name) => numberOption(name, values[name]),
+  ) as [number, number, number, number];
   const examples = readExamples(values.data);
   const progress = new Progress('asking');
   const evaluation = await evaluate(resolve(model), examples, {
-    threads: Number(values.threads),
-    max_tokens: Number(values['max-tokens']),
+    threads,
+    max_tokens,
     onProgress: (done, total) => progress.report(done, total),
   }).catch(coded);
   progress.end();
   if (values.json) console.log(JSON.stringify(evaluation, null, 2));
-  else show(evaluation, Number(values.show));
-  if (percent(evaluation.all) < Number(values.min))
+  else show(evaluation, shown);
+  if (percent(evaluation.all) < least)
     throw new CommandError(
       exitCodes.failed,
       `${percent(evaluation.all).toFixed(2)} % is under ${values.min} %`,

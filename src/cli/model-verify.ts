@@ -10,6 +10,7 @@ import { coded } from './coded.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
 import { verifyAgainst } from './model-compare.ts';
 import { modelContext, onlyOne, storeOptions, storeUsage } from './model-context.ts';
+import { numberOption } from './number-option.ts';
 import { Steps } from './progress.ts';
 
 export const verifyUsage = `slmd model verify <model> [--key <public.pem>] [--against <dir>] [--json]
@@ -41,6 +42,7 @@ export async function modelVerify(args: string[]): Promise<void> {
   } as const;
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
   const model = onlyOne(positionals, 'model', verifyUsage);
+  const threads = numberOption('threads', values.threads);
   const { store, config } = modelContext(values);
   const trust = values.key === undefined ? config.model.trust : trustIn(values.key);
   const steps = new Steps();
@@ -55,7 +57,7 @@ export async function modelVerify(args: string[]): Promise<void> {
       against === undefined
         ? null
         : await verifyAgainst(dir, against, {
-            threads: Number(values.threads),
+            threads,
             kind: config.model.variant,
             record: !values['no-record'],
             onStep: (label, done, total) => steps.report(label, done, total),

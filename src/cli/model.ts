@@ -46,6 +46,9 @@ export function usage([name]: readonly string[]): string {
 }
 
 export async function model([name, ...args]: string[]): Promise<void> {
-  if (name === undefined || !Object.hasOwn(commands, name)) throw new CommandError(exitCodes.usage, overview);
+  if (name === undefined || !Object.hasOwn(commands, name)) {
+    const line = name === undefined ? 'a command is needed' : `there is no command model ${name}`;
+    throw new CommandError(exitCodes.usage, `${line}\n\n${overview}`);
+  }
   await commands[name]!.run(args);
 }

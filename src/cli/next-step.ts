@@ -8,7 +8,7 @@ export function nextStep({ dir, layout, manifest, runnable }: Inspection, store:
   switch (layout) {
     case 'slmd':
       if (stored) return `slmd model activate ${basename(dir)}`;
-      return `cp -r ${dir} ${join(store.dir, manifest?.id ?? 'model')}, to have it in the store`;
+      return `mkdir -p ${store.dir} && cp -r ${dir} ${join(store.dir, manifest?.id ?? 'model')}, to have it in the store`;
     case 'safetensors':
       return `slmd model build ${dir} --out ${join(store.dir, `${basename(dir)}-int4`)}`;
     case 'genai':

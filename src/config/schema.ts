@@ -5,10 +5,10 @@ import { timerMaxMs } from '../lib/clock.ts';
 const file = z.string().min(1).nullable().default(null);
 const brokerUrl = z
   .string()
-  .regex(
-    /^(mqtts?|wss?):\/\/[^\s@]+$/,
-    'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
-  )
+  .regex(/^(mqtts?|wss?):\/\/[^\s@]+$/, {
+    error: 'must be mqtt://, mqtts://, ws:// or wss:// with a host and without a password',
+    abort: true,
+  })
   .refine(URL.canParse, 'is not a URL');
 const topicFilter = z.string().refine(isTopicFilter, 'is not a topic filter');
 

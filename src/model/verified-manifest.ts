@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
@@ -58,11 +58,17 @@ export async function checkFiles(
 }
 
 export function unreadable(path: string, thrown: unknown): SlmdError<ModelErrorCode> {
-  const missing = (thrown as NodeJS.ErrnoException).code === 'ENOENT';
-  const line = missing
-    ? `there is no ${path}: set model.dir (SLMD_MODEL_DIR) to a model, or make one with slmd model build`
-    : `cannot read ${path}: ${messageOf(thrown)}`;
-  return new SlmdError('model_missing', line, { cause: thrown });
+  return new SlmdError('model_missing', unreadableLine(path, thrown), { cause: thrown });
+}
+
+function unreadableLine(path: string, thrown: unknown): string {
+  const { code } = thrown as NodeJS.ErrnoException;
+  if (code !== 'ENOENT' && code !== 'ENOTDIR') return `cannot read ${path}: ${messageOf(thrown)}`;
+  if (basename(path) !== manifestFile)
+    return `there is no ${path}, which the model needs: pull or build it again`;
+  const dir = dirname(path);
+  if (!existsSync(dir)) return `there is no directory ${dir}`;
+  return `there is no model in ${dir}, which has no ${manifestFile}: slmd model inspect ${dir} says what it is`;
 }
 
 export function invalid(path: string, reason: string): SlmdError<ModelErrorCode> {

@@ -55,7 +55,8 @@ export async function activate(
     const line = `${name ?? shippedName} was tried, and is not used: ${messageOf(error)}`;
     throw new SupplyError('model_refused', line, { cause: error });
   }
-  if (name !== null) await settle(source.dir, disk);
+  if (name === null) await store.prepare();
+  else await settle(source.dir, disk);
   store.activate(name);
 }
 

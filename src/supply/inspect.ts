@@ -120,9 +120,13 @@ async function filesOf(dir: string): Promise<{ path: string; bytes: number }[]> 
     .filter((entry) => entry.isFile())
     .slice(0, filesMax)
     .map(({ parentPath, name }) => relative(dir, join(parentPath, name)));
-  return Promise.all(
-    paths.toSorted().map(async (path) => ({ path, bytes: (await stat(join(dir, path))).size })),
-  );
+  // What vanishes meanwhile has no bytes.
+  const bytesOf = (path: string) =>
+    stat(join(dir, path)).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  return Promise.all(paths.toSorted().map(async (path) => ({ path, bytes: await bytesOf(path) })));
 }
 
 /** `config.json`, else `genai_config.json`; what is no JSON says nothing. */

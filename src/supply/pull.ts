@@ -54,6 +54,7 @@ const reservedBytes = 64 * 1024 * 1024;
  */
 export async function pull(repo: Repo, store: ModelStore, options: PullOptions): Promise<Pulled> {
   const limits = options.limits ?? transferLimits;
+  if (options.name !== undefined) store.pathOf(options.name);
   const { origin } = new URL(repo.mirror);
   const http = new Http({ ...options, limits, origin, token: repo.trusted ? options.token : null });
   const hub = new Hub(http, limits, options.signal);

@@ -1,4 +1,4 @@
-import { type Dirent, existsSync } from 'node:fs';
+import { type Dirent, existsSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
 import { modelIdPattern } from '../model/manifest.ts';
@@ -55,6 +55,11 @@ export class ModelStore {
 
   /** Where a model of this name is, or would be. @throws SupplyError `model_unknown` for what is no name */
   pathOf(name: string): string {
+    if (name.includes('/'))
+      throw new SupplyError(
+        'model_unknown',
+        `${name} is a path, and the name of a model in ${this.dir} is needed: slmd model inspect says how a directory gets there`,
+      );
     if (!modelIdPattern.test(name))
       throw new SupplyError(
         'model_unknown',
@@ -81,8 +86,10 @@ export class ModelStore {
   /** A model of the store by its name, or any directory by its path. @throws SupplyError `model_unknown` */
   find(nameOrPath: string): string {
     if (modelIdPattern.test(nameOrPath) && this.has(nameOrPath)) return this.pathOf(nameOrPath);
-    if (existsSync(nameOrPath)) return nameOrPath;
-    throw this.#unknown(nameOrPath);
+    const found = statSync(nameOrPath, { throwIfNoEntry: false });
+    if (found?.isDirectory()) return nameOrPath;
+    if (found === undefined) throw this.#unknown(nameOrPath);
+    throw new SupplyError('model_unknown', `${nameOrPath} is a file: a model is a directory`);
   }
 
   /** Makes a complete download a model. */

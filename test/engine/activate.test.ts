@@ -147,6 +147,13 @@ test('the model that ships is tried as any other, whoever signs models, and what
   assert.equal(store.pointer.active, null);
 });
 
+test('the model that ships can be activated where there is no store yet', async (t) => {
+  const { store, slmd } = given(t);
+  const { code, stderr } = await slmd('activate', '--shipped');
+  assert.equal(code, 0, stderr);
+  assert.equal(readPointer(store.dir).active, null);
+});
+
 test('a model that is larger than its board’s profile advises is said to be, and activated all the same', async (t) => {
   const { add, slmd } = given(t, { SLMD_MODEL_BYTES_MAX: '1000' });
   add('a');
@@ -185,7 +192,7 @@ test('what is no model directory is not activated, and what is not there neither
   const { store, slmd } = given(t);
   cpSync(join(tiny, 'config.json'), join(store.pathOf('checkpoint'), 'config.json'), { recursive: true });
   assertCoded(await slmd('activate', 'checkpoint'), 'model_not_runnable');
-  assertCoded(await slmd('activate', 'nonsense'), 'model_unknown');
+  for (const unknown of ['nonsense', tiny]) assertCoded(await slmd('activate', unknown), 'model_unknown');
   assertCoded(await slmd('rollback'), 'nothing_to_roll_back');
   const wrongs = ['activate', 'activate a --shipped', 'activate --shipped --variant q4', 'rollback a'];
   for (const wrong of wrongs.map((line) => line.split(' ')))

@@ -110,6 +110,8 @@ test('a model that the store does not have is said with its code, and each comma
   const { slmd } = given(t);
   for (const command of ['inspect', 'verify', 'remove'])
     assertCoded(await slmd(command, 'nonsense'), 'model_unknown');
+  for (const command of ['inspect', 'verify'])
+    assertCoded(await slmd(command, import.meta.filename), 'model_unknown');
   for (const command of ['list', 'inspect', 'verify', 'remove', 'keygen', 'sign', 'build', 'eval']) {
     const { code, stdout } = await slmd(command, '--help');
     assert.deepEqual([code, stdout.startsWith(`slmd model ${command}`)], [0, true], command);

@@ -90,7 +90,7 @@ test('an answer ends at the tokens of the manifest and at the one that the token
 });
 
 test('a directory that is not there, or holds no manifest, is missing', async () => {
-  await assertRefused('/nonexistent', 'model_missing', /slmd-model\.json/);
+  await assertRefused('/nonexistent', 'model_missing', /\/nonexistent$/);
   const empty = mkdtempSync(join(tmpdir(), 'slmd-model-'));
   copies.push(empty);
   await assertRefused(empty, 'model_missing', /slmd-model\.json/);
@@ -100,7 +100,7 @@ for (const name of ['model.onnx', 'model.onnx.data', 'tokenizer.json', 'chat_tem
   test(`a model whose ${name} is gone is missing, by that name`, async () => {
     const dir = copy();
     rmSync(join(dir, name));
-    await assertRefused(dir, 'model_missing', new RegExp(`${name.replaceAll('.', '\\.')}:`));
+    await assertRefused(dir, 'model_missing', new RegExp(`/${name.replaceAll('.', '\\.')},`));
   });
 }
 

@@ -88,6 +88,28 @@ test('--version is the version and nothing else', () => {
   assert.match(stdout, /^\d+\.\d+\.\d+\S*\n$/);
 });
 
+test('a command line that is wrong names what is, and the help of the command that it is of', () => {
+  for (const [args, ...names] of [
+    [['doctor', '--nonsense'], '--nonsense', 'slmd doctor --help'],
+    [['model', 'list', 'extra'], 'extra', 'slmd model list --help'],
+    [['model', 'nonsense'], 'nonsense', 'slmd model <command>'],
+    [['model', 'build', 'x', '--out', 'y', '--block-size', 'many'], '--block-size', 'many'],
+    [['model', 'verify', 'x', '--threads', 'many'], '--threads', 'many'],
+    [['model', 'eval', 'x', '--data', 'y', '--min', ''], '--min'],
+  ] as const) {
+    const { status, stdout, stderr } = slmd([...args]);
+    assert.deepEqual([status, stdout], [2, ''], stderr);
+    for (const name of names) assert.ok(stderr.includes(name), stderr);
+  }
+});
+
+test('a file that cannot be used is named with what is wrong with it, and no more of the system than that', (context) => {
+  const nowhere = join(temporaryDir(context), 'nowhere', 'k');
+  const { status, stderr } = slmd(['model', 'keygen', nowhere]);
+  assert.equal(status, 1);
+  assert.match(stderr, /^slmd: \S+nowhere\/k\.private\.pem: [^\n]+\n$/);
+});
+
 test('a command line that is wrong exits 2 with nothing on stdout', () => {
   const wrong = [
     [],
