@@ -86,17 +86,20 @@ export class GrownDecoder implements Decoder {
 
 type Numbers = NodeJS.TypedArray;
 
-/** The first tokens of a cached tensor, in memory of their own; `dims` end with tokens and head size. */
+/**
+ * Moves the first tokens of each head of a cached tensor together, in the memory that it has; `dims` end with tokens
+ * and head size.
+ *
+ * @returns the part of it that they have now
+ */
 export function firstTokens(bytes: Uint8Array, dims: readonly number[], tokens: number): Uint8Array {
   const held = dims.at(-2)!;
   const heads = dims.slice(0, -2).reduce((product, dim) => product * dim, 1);
-  const tokenBytes = held === 0 ? 0 : bytes.length / (heads * held);
-  const kept = new Uint8Array(heads * tokens * tokenBytes);
-  for (let head = 0; head < heads; head++) {
-    const from = head * held * tokenBytes;
-    kept.set(bytes.subarray(from, from + tokens * tokenBytes), head * tokens * tokenBytes);
-  }
-  return kept;
+  const headBytes = bytes.length / heads;
+  const keptBytes = held === 0 ? 0 : (headBytes / held) * tokens;
+  for (let head = 1; head < heads; head++)
+    bytes.copyWithin(head * keptBytes, head * headBytes, head * headBytes + keptBytes);
+  return bytes.subarray(0, heads * keptBytes);
 }
 
 export function bytesOf({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {

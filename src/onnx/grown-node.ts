@@ -91,15 +91,14 @@ class NodeCache implements GrownCache {
     await this.#session.release();
   }
 
-  /** Copies the first tokens out of what is held. */
+  /** Forgets all but the first tokens of what is held; the tensors that had them leave their memory to those that are made. */
   #keep(tokens: number): void {
-    const kept: TensorMap = {};
     for (const entry of this.#graph.cache) {
       const { data, dims } = this.#past[entry.input]!;
       const bytes = firstTokens(bytesOf(data as NodeJS.TypedArray), dims, tokens);
-      kept[entry.input] = this.#tensor(entry, bytes, tokens);
+      this.#past[entry.input] = this.#tensor(entry, bytes, tokens);
     }
-    this.#replace(kept, tokens);
+    this.#held = tokens;
   }
 
   #replace(past: TensorMap, tokens: number): void {
@@ -114,10 +113,10 @@ class NodeCache implements GrownCache {
     );
   }
 
-  #tensor(entry: PastEntry, { buffer, byteLength }: Uint8Array, tokens: number): Tensor {
+  #tensor(entry: PastEntry, { buffer, byteOffset, byteLength }: Uint8Array, tokens: number): Tensor {
     const data = new arrays[entry.type](
       buffer as ArrayBuffer,
-      0,
+      byteOffset,
       byteLength / arrays[entry.type].BYTES_PER_ELEMENT,
     );
     return new this.#runtime.Tensor(entry.type, data as Float32Array, cacheDims(entry, tokens));
