@@ -62,18 +62,19 @@ export class Continuation {
     const at = this.#tokens.push(id) - 1;
     const foreseen = this.#foreseen(id, at, this.#estimate);
     if (foreseen !== null) return foreseen;
-    if (this.#sequence.length > at) this.#sequence.rewind(at);
+    const forgets = this.#sequence.length > at;
+    if (forgets) this.#sequence.rewind(at);
     const draft = this.#draft(at, this.#estimate);
     const started = monotonicMs();
     if (draft === null) {
       const logits = await this.#sequence.forward([id], signal);
-      this.#estimate.noteRun(0, monotonicMs() - started);
+      this.#estimate.noteRun(0, monotonicMs() - started, forgets);
       if (this.#exact === at) this.#exact++;
       return logits;
     }
     const ids = [id, ...draft.ids];
     const logits = await this.#sequence.forwardEach!(ids, signal);
-    this.#estimate.noteRun(draft.ids.length, monotonicMs() - started);
+    this.#estimate.noteRun(draft.ids.length, monotonicMs() - started, forgets);
     this.#run = { start: at, ids, logits, match: draft.match };
     this.speculated += draft.ids.length;
     return this.#logitsAt(this.#run, 0);

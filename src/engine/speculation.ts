@@ -77,6 +77,8 @@ export class Estimate {
   readonly #doubted: Share;
   /** Of a token alone; null until one was run. */
   #singleMs: number | null = null;
+  /** What a run takes more behind tokens that were wrong, over a token alone: a cache may have to be moved to forget them. */
+  #forgetting: number | null = null;
 
   constructor({ traits }: Speculation, before: readonly Share[], doubted: Share) {
     this.#costs = [...traits.costs];
@@ -92,7 +94,8 @@ export class Estimate {
     let expected = 1;
     for (let tokens = 1; tokens <= ids.length; tokens++) {
       expected += chance ** tokens;
-      const gain = expected / (this.#costs[tokens - 1]! + this.#doubted.value * expected);
+      const forgetting = (1 - chance ** tokens) * Math.max(0, this.#forgetting ?? 0);
+      const gain = expected / (this.#costs[tokens - 1]! + this.#doubted.value * expected + forgetting);
       if (gain > best.gain) best = { tokens, gain };
     }
     return best.tokens;
@@ -108,9 +111,16 @@ export class Estimate {
     this.#doubted.note(again, tokens);
   }
 
-  /** How long a run took: what it costs depends on the context, too. */
-  noteRun(drafted: number, ms: number): void {
-    if (drafted === 0) this.#singleMs = this.#singleMs === null ? ms : mixed(this.#singleMs, ms);
+  /**
+   * How long a run took: what it costs depends on the context, too.
+   *
+   * @param forgot whether it was the first behind tokens of a draft that were wrong
+   */
+  noteRun(drafted: number, ms: number, forgot = false): void {
+    if (forgot && this.#singleMs !== null) {
+      const more = ms / this.#singleMs - (drafted === 0 ? 1 : this.#costs[drafted - 1]!);
+      this.#forgetting = this.#forgetting === null ? more : mixed(this.#forgetting, more);
+    } else if (drafted === 0) this.#singleMs = this.#singleMs === null ? ms : mixed(this.#singleMs, ms);
     else if (this.#singleMs !== null)
       this.#costs[drafted - 1] = mixed(this.#costs[drafted - 1]!, ms / this.#singleMs);
   }

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import type { BuildOptions } from '../../src/builder/build-model.ts';
 import { PrefixStore, type PrefixStoreOptions } from '../../src/engine/prefix-store.ts';
 import type { GenerateMessage } from '../../src/ipc/messages.ts';
+import { writeGenaiModel } from '../support/foreign-model.ts';
 import { ForkedEngine, request } from '../support/forked-engine.ts';
 import { temporaryDir } from '../support/temporary.ts';
 import { tinyModelDir } from '../support/tiny-model.ts';
@@ -21,17 +22,29 @@ const ask = (content: string): Omit<GenerateMessage, 'key'> =>
 const filesIn = (dir: string) =>
   (existsSync(dir) ? readdirSync(dir) : []).filter((name) => /\.prefix/.test(name));
 
+interface StartOptions {
+  bytes_max?: number;
+  seed?: number;
+  build?: BuildOptions;
+  /** A directory in place of one that is built. */
+  model?: string;
+}
+
 /** An engine process that keeps prefixes in a directory; the model's weights follow from the seed. */
-async function start(t: TestContext, dir: string, { bytes_max = 1_000_000, seed = 1, build = {} } = {}) {
-  const model = await tinyModelDir({ checkpoint: { seed }, build });
-  const engine = await ForkedEngine.loaded(model, { prefixes: { dir, bytes_max } });
+async function start(
+  t: TestContext,
+  dir: string,
+  { bytes_max = 1_000_000, seed = 1, build = {}, model = '' }: StartOptions = {},
+) {
+  const modelDir = model || (await tinyModelDir({ checkpoint: { seed }, build }));
+  const engine = await ForkedEngine.loaded(modelDir, { prefixes: { dir, bytes_max } });
   t.after(() => engine.stop());
   return engine;
 }
 
 /** Asks until a prefix is on the disk: it is written while answers go on. */
-async function store(t: TestContext, dir: string, build: BuildOptions = {}): Promise<ForkedEngine> {
-  const engine = await start(t, dir, { build });
+async function store(t: TestContext, dir: string, options: StartOptions = {}): Promise<ForkedEngine> {
+  const engine = await start(t, dir, options);
   await engine.run(ask('Open the blinds.'));
   await engine.run(ask('Close the door.'));
   for (let i = 0; i < 200; i++) {
@@ -41,12 +54,12 @@ async function store(t: TestContext, dir: string, build: BuildOptions = {}): Pro
   throw new Error('no prefix was written');
 }
 
-test('[SLMD-RES-9] what two prompts share is there when the engine was killed and started again, and the answer is the same', async (t) => {
+async function assertSurvives(t: TestContext, options: StartOptions = {}): Promise<void> {
   const dir = join(temporaryDir(t), 'prefixes');
-  const first = await store(t, dir);
-  const expected = await (await start(t, join(temporaryDir(t), 'empty'))).run(ask('Is it warm?'));
+  const first = await store(t, dir, options);
+  const expected = await (await start(t, join(temporaryDir(t), 'empty'), options)).run(ask('Is it warm?'));
   first.child.kill('SIGKILL');
-  const engine = await start(t, dir);
+  const engine = await start(t, dir, options);
   const done = await engine.run(ask('Is it warm?'));
   assert.equal(expected.usage.cached_tokens, 0);
   assert.ok(done.usage.cached_tokens >= 64 && done.usage.cached_tokens % 32 === 0);
@@ -54,12 +67,21 @@ test('[SLMD-RES-9] what two prompts share is there when the engine was killed an
   const [name] = filesIn(dir);
   assert.equal(statSync(join(dir, name!)).mode & 0o777, 0o600);
   assert.equal(statSync(dir).mode & 0o777, 0o700);
+}
+
+test('[SLMD-RES-9] what two prompts share is there when the engine was killed and started again, and the answer is the same', (t) =>
+  assertSurvives(t));
+
+test('[SLMD-RES-9] so it is with a graph that others exported, where past and present are one memory', async (t) => {
+  const model = join(temporaryDir(t), 'tiny');
+  await writeGenaiModel(model);
+  await assertSurvives(t, { model });
 });
 
 test('a prefix of an int8 KV cache is a quarter as large, comes back as it was, and is of no use to a float32 one', async (t) => {
   const dir = join(temporaryDir(t), 'prefixes');
   const build = { kvCache: 'int8' } as const;
-  await store(t, dir, build);
+  await store(t, dir, { build });
   const expected = await (await start(t, join(temporaryDir(t), 'empty'), { build })).run(ask('Is it warm?'));
   const done = await (await start(t, dir, { build })).run(ask('Is it warm?'));
   assert.ok(done.usage.cached_tokens >= 64);

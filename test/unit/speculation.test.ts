@@ -52,6 +52,26 @@ test('a long context, in which they take longer than at load, ends drafts', () =
   assert.equal(estimate.worth(draft(3)), 0);
 });
 
+test('where it takes long to forget what was wrong, drafts that may be wrong are not run, and those that are right are', () => {
+  const speculation = new Speculation({ costs, difference: 0 });
+  const begun = () => {
+    const estimate = speculation.begin();
+    estimate.noteRun(0, 10);
+    return estimate;
+  };
+  assert.ok(begun().worth(draft(2)) > 0);
+  const estimate = begun();
+  estimate.noteRun(0, 30, true);
+  assert.equal(estimate.worth(draft(2)), 0);
+  for (let i = 0; i < 100; i++) estimate.noteToken(2, true);
+  assert.ok(estimate.worth(draft(2)) > 0);
+  // What was forgotten says nothing of how long a token alone takes.
+  const other = begun();
+  for (let i = 0; i < 40; i++) other.noteRun(0, 11, true);
+  other.noteRun(3, 16);
+  assert.ok(other.worth(draft(3)) > 0);
+});
+
 test('[SLMD-RES-11] a lead that lost more than was measured at load widens what is in doubt, for good', () => {
   const speculation = new Speculation({ costs, difference: 0.1 });
   const measured = speculation.tolerance;
