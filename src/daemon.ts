@@ -11,10 +11,10 @@ import { infoOf } from './device-info.ts';
 import { rememberBoot } from './journal/boots.ts';
 import { Journal } from './journal/journal.ts';
 import { diskStorage, type LogStorage } from './journal/log-file.ts';
+import { Cached } from './lib/cached.ts';
 import type { Logger } from './lib/logger.ts';
 import { type OomKills, oomKillsOfMachine } from './lib/oom-kills.ts';
 import { shippedModel } from './lib/package-root.ts';
-import { Recent } from './lib/recent.ts';
 import type { ServiceManager } from './lib/service-manager.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
@@ -55,7 +55,7 @@ export class Daemon {
   readonly #profile: ProfileInForce;
   readonly #board: Board;
   readonly #identity: BoardIdentity;
-  readonly #boardNow: Recent<BoardSnapshot>;
+  readonly #boardNow: Cached<BoardSnapshot>;
   /** Names this process: readers tell a late will from a new birth by it. */
   readonly #boot = randomBytes(6).toString('hex');
   readonly #topics: Topics;
@@ -87,7 +87,7 @@ export class Daemon {
     this.#log = log;
     this.#board = board;
     this.#identity = board.identity();
-    this.#boardNow = new Recent(() => board.snapshot(), boardKeptMs);
+    this.#boardNow = new Cached(() => board.snapshot(), boardKeptMs);
     this.#topics = topicsOf(config.topic_prefix, config.device);
     this.#models = new ModelChoice({ ...config.model, shipped: shippedModel() });
     this.#supervisor = this.#makeSupervisor(engine_entry);

@@ -9,7 +9,7 @@ import type { Routing } from './journal/record.ts';
 import { monotonicMs } from './lib/clock.ts';
 import { SlmdError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
-import { Sparing } from './lib/sparing.ts';
+import { RateLimit } from './lib/rate-limit.ts';
 import { whenAborted } from './lib/when-aborted.ts';
 import { type End, LiveRequests } from './live-requests.ts';
 import { type InboxOptions, type IncomingMessage, readMessage } from './mqtt/inbox.ts';
@@ -41,7 +41,7 @@ const worthAnotherAttempt: ReadonlySet<ErrorCode> = new Set([
   'out_of_memory',
 ]);
 
-/** Refusals that have a line each; a flood has hundreds a second, and telemetry counts them by their codes. */
+/** How many refusals have a line of the log each: a flood has hundreds a second, and telemetry counts them all. */
 const refusalLines = { max: 20, interval_ms: 10_000 };
 
 /**
@@ -57,12 +57,12 @@ const refusalLines = { max: 20, interval_ms: 10_000 };
 export class Service {
   readonly #parts: ServiceParts;
   readonly #live = new LiveRequests();
-  readonly #refusalLines: Sparing;
+  readonly #refusalLines: RateLimit;
   #draining = false;
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
-    this.#refusalLines = new Sparing(refusalLines.max, refusalLines.interval_ms, (count) =>
+    this.#refusalLines = new RateLimit(refusalLines.max, refusalLines.interval_ms, (count) =>
       parts.log.info({ count, interval_ms: refusalLines.interval_ms }, 'refused others besides'),
     );
   }

@@ -6,7 +6,7 @@ import type { Topics } from './contract/topics.ts';
 import type { BackoffBounds } from './lib/backoff.ts';
 import { monotonicMs } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
-import { Sparing } from './lib/sparing.ts';
+import { RateLimit } from './lib/rate-limit.ts';
 import { within } from './lib/within.ts';
 import { Access } from './mqtt/access.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
@@ -53,7 +53,7 @@ export class Uplink {
   /** Until when the last broker was certainly there. `monotonicMs()` */
   #lostAt = 0;
   #wasUp = false;
-  readonly #drops: Sparing;
+  readonly #drops: RateLimit;
   /** How long a broker that has gone silent may have been so. */
   #silenceMs = 0;
 
@@ -67,7 +67,7 @@ export class Uplink {
       taken: (topic) => this.#access.taken(topic),
     });
     this.#namesake = this.#makeNamesake();
-    this.#drops = new Sparing(1, droppedLineMs, (count) =>
+    this.#drops = new RateLimit(1, droppedLineMs, (count) =>
       parts.log.warn({ count }, 'dropped others besides'),
     );
     this.#addresses = new BrokerAddresses(config.mqtt);

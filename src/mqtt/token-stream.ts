@@ -9,7 +9,7 @@ export interface TokenStreamOptions {
 
 /** People read at this pace; a message per token would cost a small board up to half its CPU. */
 const flushMs = 75;
-const flushBytes = 512;
+const flushChars = 512;
 
 /** Batches the text of one attempt: the first piece at once, then what has gathered every `flushMs`. */
 export class TokenStream {
@@ -31,7 +31,7 @@ export class TokenStream {
   push(text: string): void {
     if (text === '') return;
     this.#pending += text;
-    if (this.#seq === 0 || this.#pending.length >= flushBytes) this.flush();
+    if (this.#seq === 0 || this.#pending.length >= flushChars) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), flushMs);
   }
 

@@ -32,7 +32,7 @@ export interface Estimate {
   needs_alone_ms: number | null;
 }
 
-/** Nineteen sums of twenty are below their mean and so many standard deviations. */
+/** Nineteen sums of twenty are below their mean plus so many standard deviations. */
 export const standardDeviations = 1.645;
 /** Means are over some so many answers: see the pace meter. */
 const answersBehindMeans = 16;

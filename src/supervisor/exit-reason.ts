@@ -9,7 +9,7 @@ export interface ExitReason {
   detail: string;
 }
 
-/** Where an error stands that a runtime prints with its place; not a core dump. */
+/** So many lines at the end say what went wrong; before them may be all of a core dump. */
 const lastLines = 3;
 const lastWordsMax = 300;
 /** What a runtime prints after it has said what was wrong. */

@@ -11,7 +11,7 @@ import {
 } from '../contract/telemetry.ts';
 import { monotonicMs } from '../lib/clock.ts';
 import type { Board } from './board.ts';
-import { RollingHistogram } from './window.ts';
+import { RollingHistogram } from './rolling-histogram.ts';
 
 export interface TelemetryOptions {
   device: string;

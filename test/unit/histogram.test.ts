@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Histogram } from '../../src/telemetry/histogram.ts';
-import { RollingHistogram } from '../../src/telemetry/window.ts';
+import { RollingHistogram } from '../../src/telemetry/rolling-histogram.ts';
 import { randomNumbers } from '../support/random.ts';
 
 const nothing = { count: 0, p50: null, p95: null, p99: null, max: null };

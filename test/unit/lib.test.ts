@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { backoffMs } from '../../src/lib/backoff.ts';
+import { Cached } from '../../src/lib/cached.ts';
 import { monotonicMs } from '../../src/lib/clock.ts';
 import { Dispensable } from '../../src/lib/dispensable.ts';
 import { messageOf, SlmdError } from '../../src/lib/errors.ts';
 import { engineEntry, packageRoot } from '../../src/lib/package-root.ts';
-import { Recent } from '../../src/lib/recent.ts';
-import { Sparing } from '../../src/lib/sparing.ts';
+import { RateLimit } from '../../src/lib/rate-limit.ts';
 import { randomNumbers } from '../support/random.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -66,8 +66,8 @@ test('an error keeps its code, and anything that is thrown has a message', () =>
 test('of what comes by the hundred the first few are admitted, and at the end the others are a number', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const others: number[] = [];
-  const sparing = new Sparing(3, 1000, (count) => others.push(count));
-  const burst = (size: number) => Array.from({ length: size }, () => sparing.admits()).filter(Boolean).length;
+  const limit = new RateLimit(3, 1000, (count) => others.push(count));
+  const burst = (size: number) => Array.from({ length: size }, () => limit.admits()).filter(Boolean).length;
   assert.equal(burst(100), 3);
   assert.deepEqual(others, []);
   t.mock.timers.tick(1000);
@@ -79,9 +79,9 @@ test('of what comes by the hundred the first few are admitted, and at the end th
 
 test('what is costly to read is read again when it is old, and not before', () => {
   let reads = 0;
-  const kept = new Recent(() => ++reads, 60_000);
+  const kept = new Cached(() => ++reads, 60_000);
   assert.deepEqual([kept.value, kept.value], [1, 1]);
-  const old = new Recent(() => ++reads, 0);
+  const old = new Cached(() => ++reads, 0);
   assert.deepEqual([old.value, old.value], [2, 3]);
 });
 

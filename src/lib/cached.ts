@@ -1,7 +1,7 @@
 import { monotonicMs } from './clock.ts';
 
-/** What costs something to read, and is read again once it is older than `kept_ms`. */
-export class Recent<T> {
+/** A value that costs something to read, and is read again once it is older than `kept_ms`. */
+export class Cached<T> {
   readonly #read: () => T;
   readonly #kept_ms: number;
   #last: { value: T; at: number } | null = null;

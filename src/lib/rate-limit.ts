@@ -1,16 +1,14 @@
-/**
- * Of what may come hundreds of times a second: the first few of each interval in full, the others as a number.
- */
-export class Sparing {
-  readonly #whole_max: number;
+/** Of what may come hundreds of times a second, lets the first few of each interval through and counts the others. */
+export class RateLimit {
+  readonly #max: number;
   readonly #interval_ms: number;
   readonly #others: (count: number) => void;
   #count = 0;
   #timer: NodeJS.Timeout | null = null;
 
   /** @param others is told at the end of an interval how many came besides */
-  constructor(whole_max: number, interval_ms: number, others: (count: number) => void) {
-    this.#whole_max = whole_max;
+  constructor(max: number, interval_ms: number, others: (count: number) => void) {
+    this.#max = max;
     this.#interval_ms = interval_ms;
     this.#others = others;
   }
@@ -18,11 +16,11 @@ export class Sparing {
   /** Whether this one is among the first few. */
   admits(): boolean {
     this.#timer ??= setTimeout(() => this.#end(), this.#interval_ms).unref();
-    return ++this.#count <= this.#whole_max;
+    return ++this.#count <= this.#max;
   }
 
   #end(): void {
-    const others = this.#count - this.#whole_max;
+    const others = this.#count - this.#max;
     this.#count = 0;
     this.#timer = null;
     if (others > 0) this.#others(others);
