@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { ErrorCode } from './errors.ts';
 import type { ResponseFormat } from './prompt.ts';
 import { schemaBounds } from './schema/bounds.ts';
+import { isObject } from './schema/json.ts';
 import { readSchema } from './schema/read.ts';
 import { idPattern } from './topics.ts';
 
@@ -29,6 +30,9 @@ const message = z.strictObject({
   content: z.string(),
 });
 
+/** Taken as it is: a copy of it would lack a member that is called `__proto__`. */
+const anyObject = z.custom<Record<string, unknown>>(isObject, 'Invalid input: expected object');
+
 const stopText = z.string().min(1).max(requestBounds.stop_chars_max);
 
 /** OpenAI's names where they exist. `name`, `description` and `strict` change nothing: it is always strict. */
@@ -41,7 +45,7 @@ const responseFormat = z.discriminatedUnion('type', [
       name: z.string().max(requestBounds.schema_name_chars_max).optional(),
       description: z.string().optional(),
       strict: z.boolean().nullable().optional(),
-      schema: z.record(z.string(), z.unknown()),
+      schema: anyObject,
     }),
   }),
 ]);
@@ -65,7 +69,7 @@ const requestSchema = z
     deadline_ms: z.int().min(1).max(requestBounds.deadline_ms_max).optional(),
     priority: z.enum(['low', 'normal', 'high']).optional(),
     user: z.string().min(1).max(requestBounds.user_chars_max).optional(),
-    metadata: z.record(z.string(), z.unknown()).optional(),
+    metadata: anyObject.optional(),
   })
   .refine((request) => (request.prompt === undefined) !== (request.messages === undefined), {
     error: 'exactly one of prompt and messages is required',
@@ -92,7 +96,7 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
     const names = issue.keys
       .slice(0, namesMax)
       .map((key) => [...issue.path, key].join('.').slice(0, nameCharsMax));
-    return { code: 'unknown_field', message: `unknown field: ${names.join(', ')}` };
+    return { code: 'unknown_field', message: oneLine(`unknown field: ${names.join(', ')}`) };
   }
   const issue = read.error.issues[0];
   const where = issue?.path.join('.') ?? '';
@@ -102,7 +106,7 @@ export function readRequest(json: unknown): { request: WireRequest } | { code: E
   };
 }
 
-/** A refusal must not be longer than a sentence, whatever names it was sent. */
+/** A refusal must not be longer than a sentence, and is one line, whatever names it was sent. */
 const namesMax = 5;
 const nameCharsMax = 64;
 
@@ -115,7 +119,7 @@ export function readResponseFormat(
   const { schema } = wire.json_schema;
   const refuse = (path: string, reason: string) => ({
     code: 'schema_unsupported' as const,
-    message: `${path.slice(0, pathCharsMax)}: ${reason}`,
+    message: oneLine(`${path.slice(0, pathCharsMax)}: ${reason}`),
   });
   if (jsonBytes(schema) > schemaBounds.bytes_max)
     return refuse('#', `the schema is larger than ${schemaBounds.bytes_max} bytes`);
@@ -124,6 +128,11 @@ export function readResponseFormat(
 }
 
 const pathCharsMax = 256;
+
+/** Names come from whoever sent them, and messages go to terminals. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, '\ufffd');
+}
 
 /** `JSON.parse` reads nesting of any depth, `JSON.stringify` throws where it is too deep to be echoed. */
 function jsonBytes(value: unknown): number {

@@ -79,12 +79,15 @@ export class Sampler {
   }
 }
 
+const largestFloat = 3.4028234663852886e38;
+
 /** Keskar et al. 2019 (CTRL): divides positive and multiplies negative logits, once for each token seen. */
 function penalize(logits: Float32Array, seen: ReadonlySet<number>, penalty: number): void {
   for (const id of seen) {
     if (id >= logits.length) continue;
     const logit = logits[id]!;
-    logits[id] = logit > 0 ? logit / penalty : logit * penalty;
+    // Divided by next to nothing it would be infinite, and the model seem broken.
+    logits[id] = logit > 0 ? Math.min(logit / penalty, largestFloat) : logit * penalty;
   }
 }
 

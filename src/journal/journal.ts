@@ -94,7 +94,7 @@ export class Journal {
   async start(): Promise<Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>> {
     const trouble = this.#tryLock();
     this.#entries.clear();
-    const read = await readLog(this.#path, (record) => this.#apply(record));
+    const read = await readLog(this.#path, (record, bytes) => this.#apply(record, bytes));
     const now = momentNow();
     for (const entry of this.#entries.values()) entry.at = reckoned(entry.at, now);
     this.#writer = this.#writerFrom(read);
@@ -141,12 +141,14 @@ export class Journal {
 
   /** Resolves when the request would survive. @throws SlmdError `storage_full`: then nothing has happened */
   async accept(request: PromptRequest): Promise<void> {
-    if (this.#owedBytes + request.bytes + entryOverheadBytes > this.#liveBytesMax)
+    const record: JournalRecord = { kind: 'accepted', id: request.id, at: momentNow(), request };
+    const line = encodeRecord(record);
+    if (this.#owedBytes + Buffer.byteLength(line) + laterLinesBytes > this.#liveBytesMax)
       throw new SlmdError(
         'storage_full',
         `${this.#owedBytes} bytes of prompts and results wait to be answered and delivered: see the status, or raise journal.bytes_max`,
       );
-    return this.#append({ kind: 'accepted', id: request.id, at: momentNow(), request }, true);
+    return this.#append(record, true, line);
   }
 
   started(id: string, attempt: number): Promise<void> {
@@ -226,23 +228,23 @@ export class Journal {
     return new LogWriter(options, bytes, torn_bytes > 0);
   }
 
-  #append(record: JournalRecord, refusable: boolean): Promise<void> {
-    return this.#writer.append(encodeRecord(record), refusable, () => this.#apply(record));
+  #append(record: JournalRecord, refusable: boolean, line = encodeRecord(record)): Promise<void> {
+    return this.#writer.append(line, refusable, () => this.#apply(record, Buffer.byteLength(line)));
   }
 
-  /** The one place where a record becomes state: at its commit, and again when the log is read. */
-  #apply(record: JournalRecord): void {
+  /**
+   * The one place where a record becomes state: at its commit, and again when the log is read.
+   *
+   * @param bytes of its line: what is written as JSON within JSON may be some times what it says
+   */
+  #apply(record: JournalRecord, bytes: number): void {
     const known = this.#entries.get(record.id);
     switch (record.kind) {
-      case 'accepted':
-        this.#set(record.id, {
-          state: 'accepted',
-          at: record.at,
-          request: record.request,
-          attempts: 0,
-          oom: null,
-        });
+      case 'accepted': {
+        const { at, request } = record;
+        this.#set(record.id, { state: 'accepted', at, request, attempts: 0, oom: null }, bytes);
         break;
+      }
       case 'started':
         if (known?.state !== 'accepted') break;
         known.attempts = record.attempt;
@@ -250,7 +252,7 @@ export class Journal {
         break;
       case 'finished': {
         const { at, result, routing } = record;
-        this.#set(record.id, { state: 'finished', at, result, routing, delivered: false });
+        this.#set(record.id, { state: 'finished', at, result, routing, delivered: false }, bytes);
         break;
       }
       case 'delivered':
@@ -259,11 +261,11 @@ export class Journal {
         this.#owedBytes -= this.#sizes.get(record.id) ?? 0;
         break;
       case 'forgotten':
-        this.#set(record.id, null);
+        this.#set(record.id, null, 0);
     }
   }
 
-  #set(id: string, entry: Entry | null): void {
+  #set(id: string, entry: Entry | null, bytes: number): void {
     const before = this.#entries.get(id);
     const sizeBefore = this.#sizes.get(id) ?? 0;
     this.#liveBytes -= sizeBefore;
@@ -271,9 +273,7 @@ export class Journal {
     this.#entries.delete(id); // A new place is at the end: the order of forgetting.
     this.#sizes.delete(id);
     if (entry !== null) {
-      const size =
-        (entry.state === 'accepted' ? entry.request.bytes : Buffer.byteLength(entry.result)) +
-        entryOverheadBytes;
+      const size = bytes + laterLinesBytes;
       this.#entries.set(id, entry);
       this.#sizes.set(id, size);
       this.#liveBytes += size;
@@ -283,8 +283,8 @@ export class Journal {
   }
 }
 
-/** Ids, moments, sampling options and checksums, generously. */
-const entryOverheadBytes = 512;
+/** What is written of an entry besides: that an attempt began, that its result was delivered. */
+const laterLinesBytes = 384;
 
 function isOwed(entry: Entry): boolean {
   return entry.state === 'accepted' || !entry.delivered;

@@ -13,8 +13,15 @@ export interface ReadLog {
 /** A log is mostly history: of all of it at once a small board would have no memory for the model. */
 const chunkBytes = 262_144;
 
-/** Reads a log from its start, a record at a time. One that is not there is empty. */
-export async function readLog(path: string, take: (record: JournalRecord) => void): Promise<ReadLog> {
+/**
+ * Reads a log from its start, a record at a time. One that is not there is empty.
+ *
+ * @param take is given each record, and the bytes of its line
+ */
+export async function readLog(
+  path: string,
+  take: (record: JournalRecord, bytes: number) => void,
+): Promise<ReadLog> {
   const log: ReadLog = { bytes: 0, torn_bytes: 0, damaged_lines: 0 };
   let rest = Buffer.alloc(0);
   try {
@@ -25,7 +32,7 @@ export async function readLog(path: string, take: (record: JournalRecord) => voi
         const newline = text.indexOf(10, start);
         const record = decodeRecord(text.toString('utf8', start, newline));
         if (record === null) log.damaged_lines++;
-        else take(record);
+        else take(record, newline + 1 - start);
         start = newline + 1;
       }
       log.bytes += end;

@@ -127,7 +127,7 @@ function completeRequest(
     deadline_at: deadlineOf(message, wire.deadline_ms ?? defaults.deadline_ms),
     reply_to: replyTo,
     traceparent: traceparentOf(message),
-    bytes: message.payload.length,
+    bytes: message.payload.length + replyBytes(replyTo),
   };
 }
 
@@ -228,6 +228,11 @@ function deadlineOf(message: IncomingMessage, deadlineMs: number | null): number
     (ms) => ms !== null,
   );
   return bounds.length === 0 ? null : message.received_at + Math.min(...bounds);
+}
+
+/** A Response Topic may be as long as a prompt. */
+function replyBytes(reply: ReplyTo | null): number {
+  return reply === null ? 0 : Buffer.byteLength(reply.topic) + (reply.correlation?.length ?? 0);
 }
 
 function randomSeed(): number {

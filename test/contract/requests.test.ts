@@ -117,6 +117,25 @@ test('[SLMD-REQ-4] [SLMD-FMT-2] a response_format that cannot be enforced is ref
   assert.equal(refusalOf({ prompt: 'hi', response_format: { type: 'yaml' } }).error.code, 'invalid_request');
 });
 
+test('[SLMD-REQ-4] metadata and schemas are taken as they are, members that JavaScript gives a meaning included', () => {
+  const metadata = '{"__proto__":{"a":1},"constructor":2,"toJSON":3}';
+  assert.equal(JSON.stringify(requestOf(`{"prompt":"hi","metadata":${metadata}}`).metadata), metadata);
+  const hidden = `{"prompt":"hi","metadata":{"__proto__":"${'x'.repeat(1100)}"}}`;
+  assert.equal(refusalOf(hidden).error.code, 'invalid_request');
+  for (const other of [[], 1, 'a', null])
+    assert.equal(refusalOf({ prompt: 'hi', metadata: other }).error.code, 'invalid_request');
+});
+
+test('[SLMD-REQ-5] a refusal is one line, whatever control characters its names have', () => {
+  const name = 'a\n\u0000\u001b[31m\u2028';
+  const schema = { type: 'object', properties: { [name]: { not: {} } } };
+  for (const request of [
+    { prompt: 'hi', [name]: 1 },
+    { prompt: 'hi', response_format: { type: 'json_schema', json_schema: { schema } } },
+  ])
+    assert.doesNotMatch(refusalOf(request).error.message, /[\p{Cc}\u2028]/u);
+});
+
 test('[SLMD-REQ-5] an unknown member is refused and named, wherever it is', () => {
   for (const [request, name] of [
     [{ prompt: 'hi', temprature: 1 }, 'temprature'],

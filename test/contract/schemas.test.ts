@@ -21,6 +21,11 @@ test('[SLMD-FMT-2] what would not be enforced is refused, and named by its JSON 
     [7, '#'],
     [{ type: 'text' }, '#/type'],
     [{ type: [] }, '#/type'],
+    [{ type: 'constructor' }, '#/type'],
+    [{ type: ['string', '__proto__'] }, '#/type'],
+    [JSON.parse('{"enum":[1,1e400]}'), '#'],
+    [JSON.parse('{"const":{"a":[1e400]}}'), '#'],
+    [JSON.parse('{"type":"string","__proto__":{}}'), '#/__proto__'],
     [{ not: {} }, '#/not'],
     [{ ...text, not: { const: 'a' } }, '#/not'],
     [{ type: 'integer', if: {}, else: {} }, '#/if'],
@@ -131,10 +136,16 @@ test('[SLMD-FMT-4] a schema at a bound is read, and one beyond it is refused', (
   const nested = (depth: number): unknown =>
     depth === 0 ? text : { type: 'array', items: nested(depth - 1) };
   const many = (count: number) => ({ enum: Array.from({ length: count }, (_, i) => i) });
-  const { depth_max, entries_max, repeat_max, items_max, bytes_max } = schemaBounds;
+  const { depth_max, nesting_max, entries_max, repeat_max, items_max, bytes_max } = schemaBounds;
+  const nest = (levels: number): unknown => (levels === 0 ? 1 : [nest(levels - 1)]);
   for (const [within, beyond] of [
     [nested(depth_max), nested(depth_max + 1)],
     [many(entries_max), many(entries_max + 1)],
+    [{ const: nest(nesting_max - 1) }, { const: nest(nesting_max) }],
+    [
+      { ...text, default: nest(nesting_max - 1) },
+      { ...text, default: nest(nesting_max) },
+    ],
     [
       { ...text, maxLength: repeat_max },
       { ...text, maxLength: repeat_max + 1 },

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import type { PromptRequest } from '../../src/contract/prompt.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import { type Moment, momentNow, sinceMs } from '../../src/journal/moment.ts';
 import { decodeRecord, encodeRecord } from '../../src/journal/record.ts';
+import { FaultyStorage } from '../support/faulty-storage.ts';
 import {
   journalFile,
   journalOptions,
@@ -142,7 +144,7 @@ test('what a bound lets go is delivered and oldest; what is not delivered stays'
 });
 
 test('[SLMD-PRO-4] what is not over takes a fifth of the bound at most: then prompts are refused, until something is over', async (t) => {
-  const journal = await openJournal(t, journalOptions(temporaryDir(t), { bytes_max: 40_000 }));
+  const journal = await openJournal(t, journalOptions(temporaryDir(t), { bytes_max: 60_000 }));
   const accepted: string[] = [];
   const refused = await fill(journal, accepted);
   assert.equal((refused as { code?: string }).code, 'storage_full');
@@ -167,6 +169,25 @@ test('the log takes no more of the disk than its bound, whatever is answered and
   }
   assert.ok(largest <= bytes_max, `${largest} bytes`);
 });
+
+for (const [what, more] of [
+  ['a long Response Topic', { reply_to: { topic: `slmd/x/${'t'.repeat(60_000)}`, correlation: null } }],
+  ['text that JSON escapes', { messages: [{ role: 'user', content: '\0'.repeat(20_000) }], bytes: 20_000 }],
+] as [string, Partial<PromptRequest>][])
+  test(`what is accepted counts as it is written, ${what} too: the log keeps to its bound, and is not taken for history`, async (t) => {
+    const [dir, bytes_max] = [temporaryDir(t), 4_194_304];
+    const storage = new FaultyStorage();
+    const journal = await openJournal(t, journalOptions(dir, { bytes_max, storage }));
+    const owed: string[] = [];
+    await fill(journal, owed, more);
+    const size = () => statSync(journalFile(dir)).size;
+    assert.ok(
+      size() > bytes_max / 10 && size() <= bytes_max / 5,
+      `${size()} bytes of ${owed.length} prompts`,
+    );
+    for (let attempt = 1; attempt <= 20; attempt++) await journal.started('fill-0', attempt);
+    assert.equal(storage.calls.replace, 0, 'each of these would write it anew');
+  });
 
 test('memory ran out during an attempt where the kernel has killed since it began, in the same boot', async (t) => {
   let kills: number | null = 3;
@@ -215,11 +236,15 @@ async function answer(journal: Journal, id: string): Promise<void> {
 }
 
 /** Accepts prompts until one is refused; returns why. */
-async function fill(journal: Journal, accepted: string[]): Promise<unknown> {
+async function fill(
+  journal: Journal,
+  accepted: string[],
+  more: Partial<PromptRequest> = {},
+): Promise<unknown> {
   for (;;) {
     const id = `fill-${accepted.length}`;
     try {
-      await journal.accept(promptOf(id));
+      await journal.accept(promptOf(id, more));
     } catch (error) {
       return error;
     }
@@ -237,7 +262,6 @@ function randomStep(journal: Journal, id: string, random: () => number): Promise
   return journal.delivered(id);
 }
 
-/** How many bytes of a file cut at `bytes` were behind its last whole line. */
 for (const [name, wall_ms] of [
   ['was not set', 0],
   ['was years ahead', Date.now() + 1e12],

@@ -101,6 +101,15 @@ test('the repetition penalty divides positive and multiplies negative logits of 
   assert.equal(new Sampler(penalized, [7]).next(Float32Array.of(3, 2)), 0);
 });
 
+test('a penalty next to nothing favours what was seen, and is no broken model', () => {
+  for (const repetition_penalty of [1e-40, 1e-300, Number.MIN_VALUE])
+    for (const temperature of [0, 1])
+      assert.equal(
+        new Sampler({ ...greedy, temperature, repetition_penalty }, [1]).next(Float32Array.of(9, 3, -1)),
+        1,
+      );
+});
+
 test('a token counts as seen once it was chosen, and is penalized once however often it was seen', () => {
   const sampler = new Sampler({ ...greedy, repetition_penalty: 2 }, []);
   assert.equal(sampler.next(Float32Array.of(3, 2)), 0);

@@ -4,6 +4,8 @@ export const schemaBounds = {
   bytes_max: 16_384,
   /** Schemas inside schemas; what reads them is recursive. */
   depth_max: 32,
+  /** Of all that stands in a schema, values of an `enum` and annotations too: it is handed on from thread to thread. */
+  nesting_max: 256,
   /** Of `minLength`, `maxLength` and a pattern's repeats: each character that a grammar counts is a state. */
   repeat_max: 256,
   /** Characters of a pattern, each counted as often as it repeats. */

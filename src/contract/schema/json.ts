@@ -7,6 +7,24 @@ export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** How deep lists and objects stand in one another. Not recursive: `JSON.parse` reads any depth. */
+export function nestingOf(value: unknown): number {
+  let depth = 0;
+  for (let level = [value]; level.some(isNest); depth++)
+    level = level.filter(isNest).flatMap((nest) => Object.values(nest));
+  return depth;
+}
+
+/** `JSON.parse` reads 1e400 as infinity, which nobody can write. */
+export function isFiniteThroughout(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return !isNest(value) || Object.values(value).every(isFiniteThroughout);
+}
+
+function isNest(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
 export function countAt(schema: Json, key: string, path: string, max: number): number | null {
   const value = schema[key];
   if (value === undefined) return null;

@@ -1,5 +1,5 @@
 import { schemaBounds } from './bounds.ts';
-import { countAt, isObject, type Json, listAt } from './json.ts';
+import { countAt, isFiniteThroughout, isObject, type Json, listAt, nestingOf } from './json.ts';
 import { resolve } from './pointer.ts';
 import { SchemaRefusal } from './refusal.ts';
 import { areDisjoint, requireFinite } from './satisfiable.ts';
@@ -54,6 +54,8 @@ class SchemaReader {
   }
 
   read(): ReadSchema {
+    if (nestingOf(this.#root) > schemaBounds.nesting_max)
+      throw new SchemaRefusal(rootPointer, `nests deeper than ${schemaBounds.nesting_max} lists and objects`);
     const root = this.#shape(this.#root, rootPointer, 0);
     this.#definitions.set(rootPointer, root);
     for (let pointer = this.#waiting.pop(); pointer !== undefined; pointer = this.#waiting.pop()) {
@@ -103,6 +105,8 @@ class SchemaReader {
       this.#count(path);
       if (types !== null && !types.some((name) => isOf(name, value)))
         throw new SchemaRefusal(path, 'has a value that is not of its type');
+      if (!isFiniteThroughout(value))
+        throw new SchemaRefusal(path, 'has a number that is too large to be written');
     }
     return { kind: 'literals', values };
   }
@@ -212,7 +216,7 @@ function refuseOthers(keys: readonly string[], allowed: readonly string[], path:
 
 function typesAt(type: unknown, path: string): string[] {
   const types = [type].flat();
-  if (types.length > 0 && types.every((name) => typeof name === 'string' && name in keywordsOf))
+  if (types.length > 0 && types.every((name) => typeof name === 'string' && Object.hasOwn(keywordsOf, name)))
     return types as string[];
   throw new SchemaRefusal(`${path}/type`, 'is not a type of JSON');
 }
