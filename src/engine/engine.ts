@@ -112,7 +112,9 @@ async function open(
       ...(directory.foreign && { foreign: directory.foreign }),
     });
   } catch (thrown) {
-    throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
+    // What is said of a graph's interface names no file.
+    const coded = thrown instanceof SlmdError && thrown.code !== 'model_unsupported';
+    throw coded ? thrown : unusable(directory, thrown);
   }
 }
 
