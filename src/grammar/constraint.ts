@@ -17,6 +17,11 @@ export class Constraint {
     return this.#choice.complete;
   }
 
+  /** How the answer goes on where there is no choice; a guess all the same. */
+  get foretold(): string {
+    return this.#choice.foretold;
+  }
+
   /** Makes every token impossible that may not come next. */
   mask(logits: Float32Array): void {
     const { mask } = this.#choice;

@@ -1,8 +1,9 @@
+import { Foreteller } from './foreteller.ts';
 import type { WrittenGrammar } from './marks.ts';
 import { Recent } from './recent.ts';
 import { markTokens, TextCounter } from './text-counter.ts';
 import { TokenTexts } from './token-texts.ts';
-import { sizeOf, tokensOf, type Vocabulary } from './vocabulary.ts';
+import { bytesOf, sizeOf, tokensOf, type Vocabulary } from './vocabulary.ts';
 import {
   type CompiledGrammar,
   type GrammarCompiler,
@@ -16,6 +17,8 @@ export interface Choice {
   mask: Int32Array;
   /** Nothing may come but the end. */
   complete: boolean;
+  /** How the answer goes on where there is no choice, as far as is of use; see Foreteller. */
+  foretold: string;
 }
 
 /** Grammars that stay ready: an appliance is asked for the same few shapes again and again. */
@@ -35,6 +38,7 @@ export class Matcher {
   #counter: TextCounter | undefined;
   #texts: TokenTexts | undefined;
   readonly #compiled = new Recent<CompiledGrammar>(readyMax, (compiled) => compiled.dispose());
+  readonly #foreteller = new Foreteller();
 
   constructor(vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
@@ -50,6 +54,7 @@ export class Matcher {
     this.#matcher?.dispose();
     this.#matcher = undefined;
     this.#counter = undefined;
+    this.#foreteller.begin();
     if (lengths.length > 0) {
       this.#texts ??= new TokenTexts(this.#vocabulary);
       this.#counter = new TextCounter(this.#texts, lengths, sizeOf(this.#vocabulary));
@@ -66,6 +71,7 @@ export class Matcher {
     if (!this.#matcher.acceptToken(id))
       throw new Error('the grammar does not accept a token that it allowed');
     this.#counter?.accept(id);
+    this.#foreteller.accept(bytesOf(this.#vocabulary, id));
     return this.#choice(this.#matcher);
   }
 
@@ -92,7 +98,8 @@ export class Matcher {
     const marked = await matcher.getNextTokenBitmask();
     this.#counter?.restrict(marked);
     const mask = withoutMarks(marked, sizeOf(this.#vocabulary));
-    return { mask, complete: this.#onlyEnds(mask) };
+    const complete = this.#onlyEnds(mask);
+    return { mask, complete, foretold: complete ? '' : this.#foreteller.next(matcher) };
   }
 
   #onlyEnds(mask: Int32Array): boolean {

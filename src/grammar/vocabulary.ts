@@ -28,6 +28,10 @@ export function sizeOf({ offsets }: Pick<Vocabulary, 'offsets'>): number {
   return offsets.length - 1;
 }
 
-export function tokensOf({ bytes, offsets }: Vocabulary): Uint8Array[] {
-  return Array.from({ length: sizeOf({ offsets }) }, (_, id) => bytes.subarray(offsets[id], offsets[id + 1]));
+export function bytesOf({ bytes, offsets }: Vocabulary, id: number): Uint8Array {
+  return bytes.subarray(offsets[id], offsets[id + 1]);
+}
+
+export function tokensOf(vocabulary: Vocabulary): Uint8Array[] {
+  return Array.from({ length: sizeOf(vocabulary) }, (_, id) => bytesOf(vocabulary, id));
 }

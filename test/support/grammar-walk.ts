@@ -14,12 +14,27 @@ export class GrammarWalk {
 
   /** Whether the schema's grammar allows exactly this text, and then the end. */
   async allows(schema: unknown, text: string): Promise<boolean> {
+    const choice = await this.#after(schema, text);
+    return choice !== null && has(choice, end);
+  }
+
+  /** Whether a text of the schema may begin so. */
+  async begins(schema: unknown, text: string): Promise<boolean> {
+    return (await this.#after(schema, text)) !== null;
+  }
+
+  /** How the schema's grammar foretells that a text goes on. */
+  async foretold(schema: unknown, text: string): Promise<string | undefined> {
+    return (await this.#after(schema, text))?.foretold;
+  }
+
+  async #after(schema: unknown, text: string): Promise<Choice | null> {
     let choice = await this.#matcher.open(grammar(schema));
     for (const byte of Buffer.from(text)) {
-      if (!has(choice, byte)) return false;
+      if (!has(choice, byte)) return null;
       choice = await this.#matcher.accept(byte);
     }
-    return has(choice, end);
+    return choice;
   }
 
   /** A random text of the schema; null where it did not come to an end within `bytesMax`. */
