@@ -1,6 +1,6 @@
 import { monotonicMs } from '../lib/clock.ts';
 import type { Sequence } from '../onnx/decoder.ts';
-import { type Draft, draftOf } from './draft.ts';
+import { type Draft, draftOf, foretoldDraft } from './draft.ts';
 import { type Lead, leadOf, lostOf } from './lead.ts';
 import { draftMax, type Estimate, type Speculation } from './speculation.ts';
 
@@ -17,6 +17,8 @@ export interface ContinuationOptions {
   prompt: readonly number[];
   /** Tokens of prompt and answer. */
   tokensMax: number;
+  /** The tokens of a text that goes on behind another. */
+  encode(text: string): number[];
   /** Null where each token is to be run alone. */
   speculation: Speculation | null;
   /** Whether no other sequence decodes: several are faster in one run than each with a draft. */
@@ -56,15 +58,19 @@ export class Continuation {
     this.#exact = prompt.length;
   }
 
-  /** The logits after one more token; the caller's to overwrite until the next call. */
-  async next(id: number, signal: AbortSignal): Promise<Float32Array> {
+  /**
+   * The logits after one more token; the caller's to overwrite until the next call.
+   *
+   * @param foretold how the answer goes on behind it, as far as a grammar leaves no choice
+   */
+  async next(id: number, signal: AbortSignal, foretold = ''): Promise<Float32Array> {
     if (this.#estimate === null) return this.#sequence.forward([id], signal);
     const at = this.#tokens.push(id) - 1;
     const foreseen = this.#foreseen(id, at, this.#estimate);
     if (foreseen !== null) return foreseen;
     const forgets = this.#sequence.length > at;
     if (forgets) this.#sequence.rewind(at);
-    const draft = this.#draft(at, this.#estimate);
+    const draft = this.#draft(at, foretold, this.#estimate);
     const started = monotonicMs();
     if (draft === null) {
       const logits = await this.#sequence.forward([id], signal);
@@ -130,12 +136,12 @@ export class Continuation {
     return null;
   }
 
-  #draft(at: number, estimate: Estimate): Draft | null {
-    const { tokensMax, alone } = this.#options;
+  #draft(at: number, foretold: string, estimate: Estimate): Draft | null {
+    const { tokensMax, alone, encode } = this.#options;
     // Behind a draft there must be room for one more token: the last of an answer is never run.
     const most = Math.min(draftMax, tokensMax - at - 2);
     if (most < 1 || !alone()) return null;
-    const draft = draftOf(this.#tokens, most);
+    const draft = foretoldDraft(foretold, encode, most) ?? draftOf(this.#tokens, most);
     if (draft === null) return null;
     const worth = estimate.worth(draft);
     if (worth > 0) return { ...draft, ids: draft.ids.slice(0, worth) };

@@ -69,6 +69,7 @@ export async function generate(
     const continuation = new Continuation(sequence, {
       prompt,
       tokensMax: prompt.length + maxTokens,
+      encode: (text) => tokenizer.encodeWithin(text),
       speculation: isGreedy(request.sampling) ? model.speculation : null,
       alone: () => rows.busyCount === 1,
     });
@@ -191,7 +192,7 @@ async function nextLogits(
   constraint: Constraint | undefined,
   signal: AbortSignal,
 ): Promise<Float32Array | undefined> {
-  const logits = await unlessCancelled(() => continuation.next(id, signal), signal);
+  const logits = await unlessCancelled(() => continuation.next(id, signal, constraint?.foretold), signal);
   if (logits === undefined) return undefined;
   constraint?.mask(logits);
   const doubt = continuation.doubt(logits);

@@ -23,8 +23,8 @@ const differencesApart = 6;
 /** Of what a lead has lost in an answer, where that is more. */
 const lossesApart = 3;
 
-/** Before anything was seen: one token that agrees says little, three say much. */
-const firstGuesses = [0.25, 0.5, 0.75];
+/** Before anything was seen: one token that agrees says little, three say much, and a grammar leaves few ways to write it. */
+const firstGuesses = [0.25, 0.5, 0.75, 0.9];
 const guessWeight = 4;
 /** In tokens: what was seen within an answer, and over answers. */
 const answerMemory = 32;

@@ -82,6 +82,11 @@ export class Tokenizer {
     return [...before, ...this.#encodePlain(text, true), ...after];
   }
 
+  /** Encodes a text that goes on behind another, in which nothing is special. */
+  encodeWithin(text: string): number[] {
+    return this.#encodePlain(text, false);
+  }
+
   /** Whether an id takes part in text: special tokens and ids outside the vocabulary do not. */
   hasText(id: number): boolean {
     return !this.#specialIds.has(id) && this.#hub.id_to_token(id) !== undefined;

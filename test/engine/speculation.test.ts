@@ -116,6 +116,27 @@ const repeated = [
   'it is 43.8 degrees in the kitchen.',
 ];
 
+/** Names, quotes and the rest of most words follow from it. */
+const lamp = {
+  type: 'json_schema' as const,
+  schema: {
+    type: 'object',
+    properties: {
+      action: { enum: ['turn_on', 'turn_off', 'set_brightness'] },
+      target: { type: 'string', maxLength: 12 },
+      room: { enum: ['kitchen', 'bedroom', 'bathroom'] },
+      value: { type: 'integer', minimum: 0, maximum: 100 },
+    },
+    required: ['action', 'target', 'room', 'value'],
+  },
+};
+
+const commands = [
+  'dim the bedroom lamp to 30 percent',
+  'lights off in the bathroom',
+  'kitchen fan on please',
+];
+
 describe('[SLMD-RES-11] an answer with drafts is, token for token, the answer without', () => {
   for (const [name, build] of Object.entries(graphs))
     test(name, async (t) => {
@@ -124,7 +145,23 @@ describe('[SLMD-RES-11] an answer with drafts is, token for token, the answer wi
       for (const content of grounded.map((text) => text.slice(-30)))
         speculated += (await model.assertSame(content)).speculated_tokens;
       assert.ok(speculated > 0);
+      const { speculated_tokens } = await model.assertSame('lamp', { response_format: lamp });
+      assert.ok(speculated_tokens > 0);
     });
+});
+
+test('[SLMD-RES-11] what a schema foretells is drafted, accepted and counted', async (t) => {
+  const model = await open(t, shippedModel());
+  for (const content of commands) {
+    const usage = await model.assertSame(content, { response_format: lamp });
+    const { speculated_tokens, accepted_tokens, completion_tokens } = usage;
+    assert.ok(accepted_tokens >= completion_tokens / 3, `${accepted_tokens} of ${completion_tokens}`);
+    assert.ok(accepted_tokens <= speculated_tokens);
+    for (let tokens = 1; tokens < completion_tokens; tokens++) {
+      await model.assertSame(content, { response_format: lamp, max_tokens: tokens });
+      await model.assertSame(content, { response_format: lamp }, tokens);
+    }
+  }
 });
 
 test('[SLMD-RES-11] drafts from a prompt that the answer repeats are accepted, and counted', async (t) => {

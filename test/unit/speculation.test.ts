@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { draftOf } from '../../src/engine/draft.ts';
+import { byGrammar, draftOf, foretoldDraft } from '../../src/engine/draft.ts';
 import { leadOf, lostOf } from '../../src/engine/lead.ts';
 import { Speculation } from '../../src/engine/speculation.ts';
 
@@ -12,6 +12,27 @@ test('a draft is what followed where most of the last tokens stood before, of se
   assert.deepEqual(draftOf([5, 7, 5, 8, 5], 1), { ids: [8], match: 1 });
   assert.deepEqual(draftOf([4, 4], 3), { ids: [4], match: 1 });
   assert.equal(draftOf([1, 2, 3], 3), null);
+});
+
+test('what a grammar foretells is a draft up to where no token can reach beyond it', () => {
+  // One token for each character.
+  const encode = (text: string) => [...text].map((character) => character.charCodeAt(0));
+  const drafted = (text: string, most = 9) =>
+    String.fromCharCode(...(foretoldDraft(text, encode, most)?.ids ?? []));
+  for (const whole of ['a":"', '":', ',"b":{', '["']) assert.equal(drafted(whole), whole);
+  for (const open of ['turn_o', 'x"}', '",']) assert.equal(drafted(open), open.slice(0, -1));
+  assert.equal(drafted('name":"', 3), 'nam');
+  assert.equal(foretoldDraft('', encode, 3), null);
+  assert.equal(foretoldDraft('}', encode, 3), null);
+});
+
+test('drafts of a grammar are judged apart from those of a prompt', () => {
+  const estimate = new Speculation({ costs, difference: 0 }).begin();
+  assert.equal(estimate.worth(draft(byGrammar)), 3);
+  for (let i = 0; i < 40; i++) estimate.noteToken(3, false);
+  assert.deepEqual([estimate.worth(draft(3)), estimate.worth(draft(byGrammar))], [0, 3]);
+  for (let i = 0; i < 40; i++) estimate.noteToken(byGrammar, false);
+  assert.equal(estimate.worth(draft(byGrammar)), 0);
 });
 
 test('drafts that are right grow, and drafts that are wrong end, match by match', () => {
@@ -90,6 +111,9 @@ test('how far a token is ahead, and what other logits take of that', () => {
   assert.equal(lostOf(lead, Float32Array.of(1, 4, 2.5, 9)), 6.5);
   assert.equal(lostOf(lead, Float32Array.of(1, 4, 3, -3)), 0.5);
   assert.deepEqual(leadOf(Float32Array.of(7, 7)), { id: 0, lead: 0 });
+  // One that a grammar leaves no other beside is never in doubt.
+  const never = Number.NEGATIVE_INFINITY;
+  assert.equal(leadOf(Float32Array.of(never, -8, never)).lead, Number.POSITIVE_INFINITY);
 });
 
 test('tokens that are in doubt and run again end drafts, and later answers try them anew', () => {
