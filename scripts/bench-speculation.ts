@@ -1,101 +1,63 @@
 /**
- * `npm run bench:speculation`: what guessed tokens win, on the shipped model's held-out questions.
+ * `npm run bench:speculation -- [--always] [--shape <name>]`: what guessed tokens win, in processor time.
  *
- * Each question is answered with drafts and without, by one model in one KV cache, in turns. Sentences about
- * sensors repeat words of the question; refusals repeat nothing. Exits 1 where two answers differ.
+ * The shipped model answers its held-out questions with drafts and without, in one KV cache, in turns. Sentences about
+ * sensors repeat words of the question; refusals repeat nothing. Then it answers the commands under two schemas, which
+ * foretell much of an answer. With `--shape`, a model of random weights answers them: it is told what to say, is never
+ * in doubt, and takes the time of its shape. Exits 1 where two answers differ.
  *
  * `--always` runs every draft that is found, whether it pays or not.
  */
 
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Generation, type GenerationModel, generate } from '../src/engine/generate.ts';
-import { Rows } from '../src/engine/rows.ts';
-import { Speculation } from '../src/engine/speculation.ts';
-import { measureRuns } from '../src/engine/speculation-probe.ts';
-import { question } from '../src/ipc/question.ts';
 import { shippedModel } from '../src/lib/package-root.ts';
-import { readModelDirectory } from '../src/model/directory.ts';
-import { openRuntime } from '../src/onnx/runtime.ts';
+import { type DraftedAnswers, openBoth } from './bench/drafted-answers.ts';
+import { buildBenchModels } from './bench/models/build.ts';
+import { forms } from './bench/schema-questions.ts';
 import { table } from './bench/table.ts';
 import { heldOutSets } from './train/data/sets.ts';
 
 /** A draft at this cost is always worth a run. */
 const nothing = [0.01, 0.02, 0.03];
+/** Of a shape, which takes much longer than the shipped model. */
+const shapeQuestions = 60;
 
-const { values } = parseArgs({ options: { always: { type: 'boolean', default: false } } });
-const directory = await readModelDirectory(shippedModel(), null);
-const contextLength = directory.manifest.context_length;
-const { decoder } = await openRuntime('native').openDecoder(directory.graphPath, {
-  threads: 1,
-  contextLength,
+const { values } = parseArgs({
+  options: { always: { type: 'boolean', default: false }, shape: { type: 'string' } },
 });
-const traits = await measureRuns(decoder);
-if (traits === null) throw new Error('the shipped graph has the last logits alone');
-console.log(`a run with 1, 2, 3 drafted tokens takes ${traits.costs.join(', ')} times one without`);
-const plain: GenerationModel = {
-  ...directory,
-  rows: new Rows([decoder]),
-  prefillChunkTokens: 128,
-  maxTokensDefault: 128,
-  grammars: { open: () => Promise.reject(new Error('no format is asked for')) },
-  speculation: null,
-};
-const drafting = {
-  ...plain,
-  speculation: new Speculation(values.always ? { ...traits, costs: nothing } : traits),
-};
+const told = values.shape !== undefined;
+const dir = values.shape === undefined ? shippedModel() : await modelOf(values.shape);
+const model = await openBoth(dir, values.always ? nothing : null);
+console.log(`a run with 1, 2, 3 drafted tokens takes ${model.costs.join(', ')} times one without`);
 const sets = heldOutSets();
 const questions = [...sets.values, ...sets.phrasings];
-const lines = [
-  [
-    'questions',
-    'answers',
-    'tokens',
-    'drafted',
-    'accepted',
-    'again',
-    'without, ms',
-    'with, ms',
-    'gain',
-    'differ',
-  ],
-];
+const ofKind = (wanted: string) => questions.filter(({ kind }) => kind === wanted);
+const numbers = 'tokens, drafted, accepted, again, without ms, with ms, gain, median, differ'.split(', ');
+const lines = [['questions', '', ...numbers]];
 let differing = 0;
-for (const kind of ['sensor', 'command', 'other']) {
-  const asked = questions.filter((question) => question.kind === kind);
-  const sum = { tokens: 0, drafted: 0, accepted: 0, again: 0, without: 0, with: 0, differ: 0 };
-  for (const [i, { prompt }] of asked.entries()) {
-    const first = await ask(i % 2 === 0 ? plain : drafting, prompt);
-    const second = await ask(i % 2 === 0 ? drafting : plain, prompt);
-    const [alone, drafted] = i % 2 === 0 ? [first, second] : [second, first];
-    sum.tokens += drafted.usage.completion_tokens;
-    sum.drafted += drafted.usage.speculated_tokens;
-    sum.accepted += drafted.usage.accepted_tokens;
-    sum.again += drafted.usage.rerun_tokens;
-    sum.without += decodeMs(alone);
-    sum.with += decodeMs(drafted);
-    if (alone.text !== drafted.text) sum.differ++;
-  }
-  differing += sum.differ;
-  const numbers = [
-    asked.length,
-    sum.tokens,
-    sum.drafted,
-    sum.accepted,
-    sum.again,
-    sum.without.toFixed(0),
-    sum.with.toFixed(0),
-  ];
-  lines.push([kind, ...numbers.map(String), `${(sum.without / sum.with).toFixed(2)}×`, String(sum.differ)]);
-}
+const add = (name: string, answers: DraftedAnswers) => {
+  lines.push(lineOf(name, answers));
+  differing += answers.differ;
+};
+if (!told)
+  for (const kind of ['sensor', 'command', 'other'])
+    add(kind, await model.compare(ofKind(kind), { form: null, told }));
+const commands = told ? ofKind('command').slice(0, shapeQuestions) : ofKind('command');
+for (const [name, form] of Object.entries(forms)) add(name, await model.compare(commands, { form, told }));
 console.log(table(lines));
-await decoder.dispose();
+await model.close();
 process.exitCode = differing === 0 ? 0 : 1;
 
-function ask(model: GenerationModel, content: string): Promise<Generation> {
-  return generate(model, question(content, null), {}, new AbortController().signal);
+async function modelOf(shape: string): Promise<string> {
+  const cache = join(import.meta.dirname, '..', '.cache', 'bench', 'models');
+  const { slmd } = await buildBenchModels(cache, shape, (step) => console.error(step));
+  return slmd['block 32'];
 }
 
-function decodeMs({ stamps }: Generation): number {
-  return stamps.last_token_at - stamps.first_token_at;
+function lineOf(name: string, answers: DraftedAnswers): string[] {
+  const { questions, tokens, drafted, accepted, again, withoutMs, withMs, medianGain, differ } = answers;
+  const times = [withoutMs.toFixed(0), withMs.toFixed(0)];
+  const gains = [withoutMs / withMs, medianGain].map((gain) => `${gain.toFixed(2)}×`);
+  return [name, ...[questions, tokens, drafted, accepted, again, ...times, ...gains, differ].map(String)];
 }

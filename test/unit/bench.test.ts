@@ -11,10 +11,13 @@ import { writeLlamaCppModel } from '../../scripts/bench/models/llama-cpp-model.t
 import { plot } from '../../scripts/bench/plot.ts';
 import { writeRandomCheckpoint } from '../../scripts/bench/random-checkpoint.ts';
 import { comparisonTable, medianOf, ratioOf, settingsLines } from '../../scripts/bench/report.ts';
+import { answerText, forms } from '../../scripts/bench/schema-questions.ts';
 import { selfTable } from '../../scripts/bench/self.ts';
 import { median } from '../../scripts/bench/statistics.ts';
 import { targetTable } from '../../scripts/bench/targets.ts';
+import { heldOutSets } from '../../scripts/train/data/sets.ts';
 import { Checkpoint } from '../../src/builder/checkpoint.ts';
+import { validatorOf } from '../support/schemas.ts';
 
 const work = mkdtempSync(join(tmpdir(), 'slmd-bench-test-'));
 after(() => rmSync(work, { recursive: true }));
@@ -206,3 +209,20 @@ function q4Weight(bytes: Uint8Array, index: number): { value: number; scale: num
   const byte = bytes[block + 2 + (within % 16)]!;
   return { value: scale * (((byte >> (within < 16 ? 0 : 4)) & 15) - 8), scale };
 }
+
+test('what a model is told to say under a schema is valid under it, its members in order', () => {
+  const commands = heldOutSets(1, 100).values.filter(({ kind }) => kind === 'command');
+  assert.ok(commands.length > 20);
+  for (const form of Object.values(forms)) {
+    const isValid = validatorOf(form.schema);
+    const order = Object.keys(form.schema.properties);
+    for (const command of commands) {
+      const said = JSON.parse(answerText(form, command)) as Record<string, unknown>;
+      assert.ok(isValid(said), JSON.stringify(said));
+      assert.deepEqual(
+        Object.keys(said),
+        order.filter((name) => name in said),
+      );
+    }
+  }
+});
