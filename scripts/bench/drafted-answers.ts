@@ -4,6 +4,8 @@ import { type RunTraits, Speculation } from '../../src/engine/speculation.ts';
 import { measureRuns } from '../../src/engine/speculation-probe.ts';
 import { Grammars } from '../../src/grammar/grammars.ts';
 import { vocabularyOf } from '../../src/grammar/vocabulary.ts';
+import type { GenerateJob } from '../../src/ipc/messages.ts';
+import { question } from '../../src/ipc/question.ts';
 import { readModelDirectory } from '../../src/model/directory.ts';
 import { encodeConversation } from '../../src/model/prompt.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
@@ -36,8 +38,6 @@ export interface AskOptions {
 /** A load has one, and no neighbours that make it say anything. */
 const probes = 9;
 
-const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, seed: 0 };
-
 /** One model in one KV cache, whose answers can be had with drafts and without. */
 export async function openBoth(dir: string, costs: readonly number[] | null) {
   const directory = await readModelDirectory(dir, null);
@@ -58,13 +58,14 @@ export async function openBoth(dir: string, costs: readonly number[] | null) {
     // What other questions have taught is not known to these.
     const drafting = { ...model, speculation: new Speculation(traits) };
     const tally = new Tally();
-    for (const [i, question] of questions.entries()) {
-      const messages = [{ role: 'user' as const, content: question.prompt }];
+    for (const [i, asked] of questions.entries()) {
+      const response_format = form && { type: 'json_schema' as const, schema: form.schema };
+      const job = { ...question(asked.prompt, null), response_format };
       if (told && form !== null) {
-        const { length } = encodeConversation(messages, tokenizer, template);
-        decoder.say(tokenizer.encodeWithin(answerText(form, question)), length);
+        const { length } = encodeConversation(job.messages, tokenizer, template);
+        decoder.say(tokenizer.encodeWithin(answerText(form, asked)), length);
       }
-      const ask = (model: GenerationModel) => answer(model, messages, form);
+      const ask = (model: GenerationModel) => answer(model, job);
       const first = await ask(i % 2 === 0 ? plain : drafting);
       const second = await ask(i % 2 === 0 ? drafting : plain);
       if (i % 2 === 0) tally.add(first, second);
@@ -99,18 +100,12 @@ interface Answered {
   decodeMs: number;
 }
 
-async function answer(
-  model: GenerationModel,
-  messages: { role: 'user'; content: string }[],
-  form: Form | null,
-): Promise<Answered> {
-  const response_format = form && { type: 'json_schema' as const, schema: form.schema };
+async function answer(model: GenerationModel, job: GenerateJob): Promise<Answered> {
   let atFirst = process.cpuUsage();
   const onTokens = (_: string, count: number) => {
     if (count === 1) atFirst = process.cpuUsage();
   };
-  const request = { messages, max_tokens: null, sampling, stop: [], response_format };
-  const generation = await generate(model, request, { onTokens }, new AbortController().signal);
+  const generation = await generate(model, job, { onTokens }, new AbortController().signal);
   const { user, system } = process.cpuUsage(atFirst);
   return { generation, decodeMs: (user + system) / 1000 };
 }
