@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { WireRequest } from '../contract/request.ts';
 import type { Result } from '../contract/result.ts';
+import type { Status } from '../contract/status.ts';
 import { timerMaxMs } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Requester } from '../mqtt/requester.ts';
@@ -66,7 +67,10 @@ export async function ask(args: string[]): Promise<void> {
   const requester = await connectRequester(config);
   try {
     const device = values.device ?? (await onlyDevice(requester, config.topic_prefix, config.mqtt.url));
-    show(await answer(requester, device, request, values), values);
+    const given = await answer(requester, device, request, values).catch((error: unknown) =>
+      explain(error, requester, device, config.topic_prefix),
+    );
+    show(given, values);
   } finally {
     await requester.close();
   }
@@ -170,6 +174,17 @@ async function answer(
     clearTimeout(timer);
     process.removeListener('SIGINT', interrupt);
   }
+}
+
+/** A device that is silent may not be there at all: what the broker knows of it says more than the time does. */
+async function explain(error: unknown, requester: Requester, device: string, prefix: string): Promise<never> {
+  if (!(error instanceof CommandError) || error.exitCode !== exitCodes.timeout) throw error;
+  const devices = await requester.devices().catch(() => new Map<string, Status>());
+  const state = devices.get(device)?.state;
+  const others = devices.size === 0 ? '' : `; there are ${[...devices.keys()].join(', ')}`;
+  const known =
+    state === undefined ? `nobody of this name has spoken under ${prefix}/${others}` : `it is ${state}`;
+  throw new CommandError(exitCodes.timeout, `${error.message}: ${known}`);
 }
 
 /** Longer than a result takes from the device to here. */

@@ -1,5 +1,5 @@
 import { openEngine } from '../engine/engine.ts';
-import type { EngineInfo } from '../ipc/messages.ts';
+import type { EngineInfo, VariantKind } from '../ipc/messages.ts';
 import { question } from '../ipc/question.ts';
 
 /** A question and the one answer that counts. */
@@ -24,6 +24,8 @@ export interface Evaluation {
 
 export interface EvaluateOptions {
   threads: number;
+  /** Of several graphs of others, that which keeps its weights so. */
+  kind?: VariantKind;
   /** Answers longer than this are wrong in any case. */
   max_tokens: number;
   onProgress?(done: number, total: number): void;
@@ -36,9 +38,9 @@ export interface EvaluateOptions {
 export async function evaluate(
   modelDir: string,
   examples: readonly Example[],
-  { threads, max_tokens, onProgress }: EvaluateOptions,
+  { threads, kind, max_tokens, onProgress }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const engine = await openEngine(modelDir, {
+  const options = {
     backend: 'auto',
     threads,
     rows: 1,
@@ -47,7 +49,8 @@ export async function evaluate(
     context_length_max: 4096,
     max_tokens_default: null,
     prefixes: null,
-  });
+  } as const;
+  const engine = await openEngine(modelDir, options, null, kind);
   const evaluation: Evaluation = { info: engine.info, all: tally(), by_kind: {}, missed: [] };
   try {
     for (const [i, example] of examples.entries()) {

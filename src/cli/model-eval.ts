@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { coded } from './coded.ts';
 import { type Evaluation, type Example, evaluate, percent } from './evaluate.ts';
 import { CommandError, exitCodes } from './exit-codes.ts';
+import { modelContext, storeOptions, storeUsage } from './model-context.ts';
 import { numberOption } from './number-option.ts';
 import { Progress } from './progress.ts';
 
@@ -17,7 +17,8 @@ Asks a model every question of a file, greedily, through the engine, and counts 
   --min <percent>    exit code 1 where fewer answers are exact
   --max-tokens <n>   default 128
   --threads <n>      default: the engine chooses
-  --json             prints the evaluation as JSON`;
+  --json             prints the evaluation as JSON
+${storeUsage}`;
 
 const exampleSchema = z.object({ prompt: z.string(), expected: z.string(), kind: z.string().default('all') });
 
@@ -26,6 +27,7 @@ export async function modelEval(args: string[]): Promise<void> {
     args,
     allowPositionals: true,
     options: {
+      ...storeOptions,
       data: { type: 'string' },
       show: { type: 'string', default: '0' },
       min: { type: 'string', default: '0' },
@@ -42,12 +44,19 @@ export async function modelEval(args: string[]): Promise<void> {
     (name) => numberOption(name, values[name]),
   ) as [number, number, number, number];
   const examples = readExamples(values.data);
+  const { store, config } = modelContext(values);
   const progress = new Progress('asking');
-  const evaluation = await evaluate(resolve(model), examples, {
-    threads,
-    max_tokens,
-    onProgress: (done, total) => progress.report(done, total),
-  }).catch(coded);
+  let evaluation: Evaluation;
+  try {
+    evaluation = await evaluate(store.find(model), examples, {
+      kind: config.model.variant,
+      threads,
+      max_tokens,
+      onProgress: (done, total) => progress.report(done, total),
+    });
+  } catch (error) {
+    coded(error);
+  }
   progress.end();
   if (values.json) console.log(JSON.stringify(evaluation, null, 2));
   else show(evaluation, shown);

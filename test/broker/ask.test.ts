@@ -107,6 +107,13 @@ test('slmd ask ends with 4 at once where the ACL keeps it from asking', {
   assert.equal(code, 4, stderr);
 });
 
+test('slmd ask of a device that nobody has heard of ends with 5, and names those that there are', async (t) => {
+  const { ask } = await asking(t);
+  const { code, stderr } = await ask('hi', '--device', 'cellar', '--timeout', '0.2');
+  assert.equal(code, 5);
+  assert.match(stderr, /cellar.* kitchen\n$/);
+});
+
 test('slmd ask --schema prints JSON that follows the file, and a file that is none is a usage error', async (t) => {
   const { ask } = await asking(t);
   const file = join(temporaryDir(t), 'schema.json');

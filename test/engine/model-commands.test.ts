@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, existsSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Manifest } from '../../src/model/manifest.ts';
@@ -107,9 +116,13 @@ test('a model is built as the board’s profile says where the command does not,
 });
 
 test('a model that the store does not have is said with its code, and each command has a help of its own', async (t) => {
-  const { slmd } = given(t);
+  const { dir, slmd } = given(t);
   for (const command of ['inspect', 'verify', 'remove'])
     assertCoded(await slmd(command, 'nonsense'), 'model_unknown');
+  const questions = join(dir, 'questions.jsonl');
+  writeFileSync(questions, '{"prompt":"Hello","expected":"no such answer"}');
+  assertCoded(await slmd('eval', 'nonsense', '--data', questions), 'model_unknown');
+  assert.equal((await slmd('eval', 'tiny', '--data', questions, '--max-tokens', '2')).code, 0);
   for (const command of ['inspect', 'verify'])
     assertCoded(await slmd(command, import.meta.filename), 'model_unknown');
   for (const command of ['list', 'inspect', 'verify', 'remove', 'keygen', 'sign', 'build', 'eval']) {
