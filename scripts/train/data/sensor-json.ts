@@ -4,94 +4,75 @@ import type { Quantity, Reading } from './sensor-rules.ts';
 
 type Json = string | number | boolean;
 
+/** The keys of a reading's room, quantity and value, and in which order they are written. */
+const lists: Record<string, { keys: readonly [string, string, string]; order: readonly number[] }> = {
+  'list room quantity value': { keys: ['room', 'quantity', 'value'], order: [0, 1, 2] },
+  'list place sensor value': { keys: ['place', 'sensor', 'value'], order: [0, 1, 2] },
+  'list value first': { keys: ['room', 'type', 'value'], order: [2, 1, 0] },
+};
+
+/** What joins room and quantity to one key. */
+const flat: Record<string, string> = { 'flat underscore': '_', 'flat dot': '.', 'flat slash': '/' };
+
+/** How a room and its readings are one line, and what may stand between two of them. */
+const lines: Record<string, { write(where: string, items: string[]): string; joiners: string[] }> = {
+  'lines by room': {
+    write: (where, items) => `${where} ${items.join(' ')}`,
+    joiners: ['; ', ' | ', '\n', ', '],
+  },
+  'lines by room with colon': {
+    write: (where, items) => `${where}: ${items.join(', ')}`,
+    joiners: ['; ', ' | ', '\n', '. '],
+  },
+  'lines by room in brackets': {
+    write: (where, items) => `${where} (${items.join(', ')})`,
+    joiners: [', ', ' ', '; ', '\n'],
+  },
+};
+
 export function writeJson(
   readings: readonly Reading[],
   form: string,
   nameOf: (quantity: Quantity) => string,
   random: Random,
 ): string {
-  const name = (reading: Reading) => nameOf(reading.quantity).replaceAll(' ', '_');
   const identifiers = random.chance(0.5);
   const blank = random.chance(0.4) ? ' ' : '';
-  const room = (reading: Reading) => {
-    const words = reading.room?.words ?? '';
-    return identifiers ? words.replaceAll(' ', '_') : words;
+  const name = (reading: Reading) => identifier(nameOf(reading.quantity));
+  const room = ({ room }: Reading) => {
+    const words = room?.words ?? '';
+    return identifiers ? identifier(words) : words;
   };
-  const flat = (joiner: string) =>
-    object(
-      readings.map((reading) => [
-        `${room(reading).replaceAll(' ', '_')}${joiner}${name(reading)}`,
-        value(reading),
-      ]),
+  const objects = (pairsOf: (reading: Reading) => [string, Json][]) =>
+    `[${readings.map((reading) => object(pairsOf(reading), blank)).join(',')}]`;
+
+  if (form === 'by room') return nested(readings, room, name, blank);
+  if (form === 'by quantity') return nested(readings, name, room, blank);
+  if (form === 'list room short')
+    return objects((reading) => [
+      ['room', room(reading)],
+      [name(reading), value(reading)],
+    ]);
+  if (form in lists) {
+    const { keys, order } = lists[form]!;
+    return objects((reading) => {
+      const values = [room(reading), name(reading), value(reading)];
+      return order.map((at) => [keys[at]!, values[at]!]);
+    });
+  }
+  if (form in flat) {
+    const key = (reading: Reading) => `${identifier(room(reading))}${flat[form]}${name(reading)}`;
+    return object(
+      readings.map((reading) => [key(reading), value(reading)]),
       blank,
     );
-  const list = (keys: [string, string, string], order: number[]) =>
-    array(
-      readings.map((reading) => {
-        const pairs: [string, Json][] = [
-          [keys[0], room(reading)],
-          [keys[1], name(reading)],
-          [keys[2], value(reading)],
-        ];
-        return object(
-          order.map((at) => pairs[at]!),
-          blank,
-        );
-      }),
-    );
-  switch (form) {
-    case 'by room':
-      return nested(readings, room, name, blank);
-    case 'by quantity':
-      return nested(readings, name, room, blank);
-    case 'list room quantity value':
-      return list(['room', 'quantity', 'value'], [0, 1, 2]);
-    case 'list place sensor value':
-      return list(['place', 'sensor', 'value'], [0, 1, 2]);
-    case 'list value first':
-      return list(['room', 'type', 'value'], [2, 1, 0]);
-    case 'list room short':
-      return array(
-        readings.map((reading) =>
-          object(
-            [['room', room(reading)] as [string, Json], [name(reading), value(reading)] as [string, Json]],
-            blank,
-          ),
-        ),
-      );
-    case 'flat underscore':
-      return flat('_');
-    case 'flat dot':
-      return flat('.');
-    case 'flat slash':
-      return flat('/');
-    case 'lines by room':
-      return grouped(
-        readings,
-        nameOf,
-        (where, items) => `${where} ${items.join(' ')}`,
-        ['; ', ' | ', '\n', ', '],
-        random,
-      );
-    case 'lines by room with colon':
-      return grouped(
-        readings,
-        nameOf,
-        (where, items) => `${where}: ${items.join(', ')}`,
-        ['; ', ' | ', '\n', '. '],
-        random,
-      );
-    case 'lines by room in brackets':
-      return grouped(
-        readings,
-        nameOf,
-        (where, items) => `${where} (${items.join(', ')})`,
-        [', ', ' ', '; ', '\n'],
-        random,
-      );
-    default:
-      throw new Error(`no such form: ${form}`);
   }
+  if (form in lines) return grouped(readings, nameOf, lines[form]!, random);
+  throw new Error(`no such form: ${form}`);
+}
+
+function identifier(words: string): string {
+  return words.replaceAll(' ', '_');
 }
 
 // Text stays as the line shows it, so that 21.0 is not written as 21.
@@ -105,10 +86,6 @@ function scalar(value: Json): string {
 
 function object(pairs: [string, Json][], blank: string): string {
   return `{${pairs.map(([key, value]) => `${JSON.stringify(key)}:${blank}${scalar(value)}`).join(`,${blank}`)}}`;
-}
-
-function array(objects: string[]): string {
-  return `[${objects.join(',')}]`;
 }
 
 function nested(
@@ -130,8 +107,7 @@ function nested(
 function grouped(
   readings: readonly Reading[],
   nameOf: (quantity: Quantity) => string,
-  write: (where: string, items: string[]) => string,
-  joiners: string[],
+  { write, joiners }: (typeof lines)[string],
   random: Random,
 ): string {
   const groups = groupBy(readings, (reading) => reading.room?.words ?? '');
