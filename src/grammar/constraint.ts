@@ -22,7 +22,7 @@ export class Constraint {
     return this.#choice.foretold;
   }
 
-  /** Makes every token impossible that may not come next. */
+  /** Makes every token impossible but those that may come next. */
   mask(logits: Float32Array): void {
     const { mask } = this.#choice;
     for (const [i, word] of mask.entries()) {
@@ -33,12 +33,12 @@ export class Constraint {
     }
   }
 
-  /** Takes the token that was chosen from what the mask has left. */
+  /** Takes the token that was chosen, one that the mask allows. */
   async accept(id: number): Promise<void> {
     this.#choice = await this.#next(id);
   }
 
-  /** The answer is over, once: another may begin. */
+  /** The answer is over, and another may begin; to be called once. */
   close(): void {
     this.#over();
   }

@@ -15,7 +15,7 @@ import {
 /** Which tokens may come next: one bit each, from the lowest bit of the first word on. */
 export interface Choice {
   mask: Int32Array;
-  /** Nothing may come but the end. */
+  /** Nothing may come any more but the end. */
   complete: boolean;
   /** How the answer goes on where there is no choice, as far as is of use; see Foreteller. */
   foretold: string;

@@ -4,10 +4,10 @@ import type { Place, TokenTexts } from './token-texts.ts';
 /**
  * Counts the characters of texts with a bounded length, beside a grammar that does not.
  *
- * A grammar that counts has states for each character that is left, and each of them costs a look at the
- * whole vocabulary; here it is a number. What makes it exact: a bounded text has no escapes, so a quote ends
- * it; the grammar's mark says which text begins; and no token that is left goes on behind the quote that
- * opens a string, so that every text begins where a mask can be asked for its mark.
+ * A grammar that counts has states for each character that may still come, and each of them costs a look at the
+ * whole vocabulary; here it is a number. It is exact for three reasons. A bounded text has no escapes, so a quote
+ * ends it. The grammar's mark says which text begins. And a token that goes on behind the quote which opens a
+ * string is never allowed, so every text begins where a mask can be asked for its mark.
  */
 export class TextCounter {
   readonly #texts: TokenTexts;
@@ -25,7 +25,7 @@ export class TextCounter {
     this.#firstMark = firstMark;
   }
 
-  /** Takes a token that was left. */
+  /** Takes a token that was allowed. */
   accept(id: number): void {
     const { place, opened, closed } = this.#texts.after(this.#place, id);
     this.#place = place;
@@ -34,7 +34,7 @@ export class TextCounter {
     if (closed) this.#length = undefined;
   }
 
-  /** Leaves of a grammar's mask, which has the marks, the tokens that keep to the lengths. */
+  /** Takes out of a grammar's mask, which has the marks, the tokens that do not keep to the lengths. */
   restrict(mask: Int32Array): void {
     if (this.#isFresh) {
       this.#length = this.#lengths.find((_, number) => isSet(mask, this.#firstMark + number));

@@ -1,7 +1,7 @@
 import { markByte } from './marks.ts';
 import { tokensOf, type Vocabulary } from './vocabulary.ts';
 
-/** Where a JSON text is between two tokens; escaped is behind a backslash in a string. */
+/** Where a JSON text stands between two tokens: outside a string, inside one, or behind a backslash inside one. */
 export type Place = 'outside' | 'inside' | 'escaped';
 
 const quote = 0x22;
@@ -48,7 +48,7 @@ export class TokenTexts {
     return walk(this.#tokens[id] ?? new Uint8Array(), place);
   }
 
-  /** Nearly all of the vocabulary where little is left. */
+  /** Tokens that are longer than so many characters: nearly all of the vocabulary where few may still come. */
   longerThan(length: number): Uint32Array {
     return this.#longestFirst.subarray(0, this.#longer[length] ?? 0);
   }

@@ -36,7 +36,7 @@ async function answer(message: ToWorker): Promise<FromWorker> {
   }
 }
 
-/** To write one takes longer than to open it. */
+/** Writing a grammar takes longer than opening one that is compiled. */
 function grammarFor(format: ResponseFormat): WrittenGrammar {
   const name = JSON.stringify(format);
   return written.get(name) ?? written.add(name, grammarOf(schemaOf(format)));

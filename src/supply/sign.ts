@@ -10,8 +10,8 @@ import { takeOver } from './take-over.ts';
 import { verifyModel } from './verify.ts';
 
 /**
- * Signs a model directory, after what others laid out is taken over and every file has been compared with the
- * manifest: a signature says that somebody stands for what is there.
+ * Signs a model directory. Before that, one that others laid out gets a manifest, and every file is compared with
+ * the manifest: a signature says that somebody stands for what is there.
  *
  * @param kind of several graphs of others, that which keeps its weights so
  * @returns where the signature is
