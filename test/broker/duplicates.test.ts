@@ -11,8 +11,7 @@ const noticedMs = 5000;
 onEachBroker('two devices with one name', (kind) => {
   test('[FAULT-14] [SLMD-DUP-1] [SLMD-DUP-2] both notice, neither fights, and no prompt is lost when one is stopped', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const settings = { mqtt: { protocol: kind.protocol, duplicate_wait_ms: 1000 } };
     const start = async () => {
       const proxy = stage.add(await startProxy(broker));
@@ -50,8 +49,7 @@ onEachBroker('two devices with one name', (kind) => {
 
   test('[FAULT-14] [SLMD-DUP-1] [SLMD-DUP-3] with client ids of their own both are degraded, and stay so until one is stopped', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const start = (client_id: string) =>
       stage.daemon({
         url: broker.url,
@@ -84,8 +82,7 @@ onEachBroker('two devices with one name', (kind) => {
 
   test('[SLMD-DUP-1] a device that is restarted finds only its own past, however it ended', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const settings = { mqtt: { protocol: kind.protocol } };
     let since = 0;
     for (const crash of [true, false, false]) {
@@ -112,8 +109,7 @@ onEachBroker('two devices with one name', (kind) => {
 
   test('[SLMD-DUP-1] a status of its own past that a broker brings up later is no other device', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const options = {
       url: broker.url,
       settings: { mqtt: { protocol: kind.protocol } },

@@ -12,8 +12,7 @@ import { until } from '../support/wait.ts';
 onEachBroker('a device that is killed', (kind) => {
   test('[SLMD-PRO-1] [SLMD-PRO-2] answers after its restart what it had accepted, each prompt once', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const settings = { mqtt: { protocol: kind.protocol } };
     const options = { url: broker.url, settings, journal_dir: temporaryDir(t) };
     const first = stage.add(startDaemonProcess(options));

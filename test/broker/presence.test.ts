@@ -83,8 +83,7 @@ onEachBroker('a device says what it is', (kind) => {
 
   test('[SLMD-STA-1] a device is subscribed before it says that it is there', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const answered = requester.status(() => true).then(() => requester.ask('echo hello'));
     stage.daemon({ url: broker.url, settings });
     assert.equal((await answered).text, 'hello');
@@ -92,8 +91,7 @@ onEachBroker('a device says what it is', (kind) => {
 
   test('[FAULT-15] [SLMD-STA-3] the broker says offline for a device that was killed, and ready again for the next', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const daemon = stage.add(startDaemonProcess({ url: broker.url, settings }));
     const { boot } = await requester.ready();
     await daemon.kill('SIGKILL');
@@ -110,8 +108,7 @@ onEachBroker('a device says what it is', (kind) => {
 
   test('[SLMD-STA-6] a will that comes later than the birth after it does not stay, and is no other device', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const killed = stage.add(startDaemonProcess({ url: broker.url, settings }));
     await requester.ready();
     let since = requester.heard.mark;
@@ -135,8 +132,7 @@ onEachBroker('a device says what it is', (kind) => {
 
   test('[FAULT-15] [SLMD-STA-3] [SLMD-STA-5] a device that is told to stop answers, then says offline, and ends with exit code 0', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     const daemon = stage.add(startDaemonProcess({ url: broker.url, settings }));
     const { boot } = await requester.ready();
     const id = await requester.send('slow 20');

@@ -6,8 +6,7 @@ import { Stage } from '../support/stage.ts';
 onEachBroker('a retained prompt', (kind) => {
   test('[SLMD-REQ-7] is refused when a device finds it, and does not run', async (t) => {
     const stage = new Stage(t);
-    const broker = stage.add(await kind.start());
-    const requester = await stage.requester({ url: broker.url, version: kind.version });
+    const { broker, requester } = await stage.broker(kind);
     await requester.send({ id: 'left-over', prompt: 'echo again' }, { retain: true });
     stage.daemon({ url: broker.url, settings: { mqtt: { protocol: kind.protocol } } });
     const { status, error } = await requester.result('left-over');

@@ -10,8 +10,7 @@ describe('two devices and one requester', { concurrency: true }, () => {
   onEachBroker('of which one dies for good', (kind) => {
     test('[FAULT-21] the other answers what is sent to it under the same ids, and a late answer changes nothing', async (t) => {
       const stage = new Stage(t);
-      const broker = stage.add(await kind.start());
-      const requester = await stage.requester({ url: broker.url, version: kind.version });
+      const { broker, requester } = await stage.broker(kind);
       const journal_dir = temporaryDir(t);
       const device = (name: string, more: { journal_dir?: string } = {}) => {
         const settings = { device: name, mqtt: { protocol: kind.protocol } };

@@ -68,10 +68,15 @@ export class Stage {
     return requester;
   }
 
-  /** A broker, a requester that hears everything, and a daemon that is ready. */
-  async ready(kind: BrokerKind, options: Omit<DaemonOptions, 'url'> = {}): Promise<ReadyStage> {
+  /** A broker, and a requester that hears everything. */
+  async broker(kind: BrokerKind): Promise<Omit<ReadyStage, 'daemon'>> {
     const broker = this.add(await kind.start());
-    const requester = await this.requester({ url: broker.url, version: kind.version });
+    return { broker, requester: await this.requester({ url: broker.url, version: kind.version }) };
+  }
+
+  /** The same, and a daemon that is ready. */
+  async ready(kind: BrokerKind, options: Omit<DaemonOptions, 'url'> = {}): Promise<ReadyStage> {
+    const { broker, requester } = await this.broker(kind);
     const settings = { ...options.settings, mqtt: { protocol: kind.protocol, ...mqttOf(options) } };
     const daemon = this.daemon({ ...options, url: broker.url, settings });
     await requester.ready();
