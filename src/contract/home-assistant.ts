@@ -54,6 +54,14 @@ export function discoveryOf(
         dev_cla: 'temperature',
         ent_cat: 'diagnostic',
       }),
+      // A notify entity is where its automations send text to; what they send is a prompt, whatever it begins with.
+      prompt: {
+        p: 'notify',
+        unique_id: `${unique}_prompt`,
+        name: 'Prompt',
+        cmd_t: topics.prompt,
+        cmd_tpl: '{{ {"prompt": value} | tojson }}',
+      },
       ...sensor('answered', 'Prompts answered', 'counters.results.ok', { stat_cla: 'total_increasing' }),
     },
   };

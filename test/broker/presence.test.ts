@@ -65,10 +65,10 @@ onEachBroker('a device says what it is', (kind) => {
     assert.ok(discovery.retain);
     const { dev, o, avty_t, cmps } = JSON.parse(discovery.payload.toString());
     assert.deepEqual([dev.ids, o.name, avty_t], [['slmd_kitchen'], 'slmd', 'slmd/kitchen/status']);
-    for (const sensor of Object.values<{ [key: string]: string }>(cmps)) {
-      assert.equal(sensor.p, 'sensor');
-      assert.match(sensor.unique_id ?? '', /^slmd_kitchen_/);
-      assert.match(sensor.stat_t ?? '', /^slmd\/kitchen\/(status|telemetry)$/);
+    for (const entity of Object.values<{ [key: string]: string }>(cmps)) {
+      assert.match(entity.unique_id ?? '', /^slmd_kitchen_/);
+      if (entity.p === 'notify') assert.equal(entity.cmd_t, 'slmd/kitchen/prompt');
+      else assert.match(`${entity.p} ${entity.stat_t}`, /^sensor slmd\/kitchen\/(status|telemetry)$/);
     }
   });
 

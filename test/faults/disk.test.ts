@@ -50,6 +50,21 @@ describe('a disk that fails', { concurrency: true }, () => {
         await requester.send({ id: 'refused', prompt: 'echo hi' });
         assert.equal((await requester.result('refused', { since })).text, 'hi');
       });
+
+    test('[FAULT-16] [SLMD-PRO-4] that cannot be written when the device starts: it is there, says why, and works when the disk does', async (t) => {
+      const stage = new Stage(t);
+      const broker = stage.add(await kind.start());
+      const requester = await stage.requester({ url: broker.url, version: kind.version });
+      const storage = new FaultyStorage();
+      storage.faults = [{ on: 'lock', code: 'EROFS' }];
+      stage.daemon({ url: broker.url, storage, settings: { mqtt: { protocol: kind.protocol } } });
+      const { why } = await requester.status(({ state }) => state === 'degraded');
+      assert.match(why ?? '', /journal.*EROFS/);
+      assert.equal((await requester.ask('echo hi')).error?.code, 'storage_full');
+      storage.faults = [];
+      await requester.ready();
+      assert.equal((await requester.ask('echo hi')).text, 'hi');
+    });
   });
 });
 

@@ -10,6 +10,7 @@ import {
 import { topicsOf } from '../../src/contract/topics.ts';
 import { Board } from '../../src/telemetry/board.ts';
 import { Telemetry } from '../../src/telemetry/telemetry.ts';
+import { requestOf } from '../support/messages.ts';
 import { okResult } from '../support/results.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
@@ -127,7 +128,8 @@ test('every value that Home Assistant is told to read is in a real document', (c
   assert.equal(topic, 'ha/device/slmd_kitchen/config');
   const { cmps, avty_t } = JSON.parse(payload) as Discovery;
   assert.equal(avty_t, topics.status);
-  for (const [name, { stat_t, val_tpl }] of Object.entries(cmps)) {
+  for (const [name, { p, stat_t, val_tpl }] of Object.entries(cmps)) {
+    if (p !== 'sensor') continue;
     const path = /^\{\{ value_json\.(\S+) \}\}$/.exec(val_tpl)?.[1]?.split('.') ?? [];
     const value = path.reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], documents[stat_t]);
     assert.notEqual(value, undefined, `${name}: ${val_tpl}`);
@@ -138,5 +140,27 @@ test('every value that Home Assistant is told to read is in a real document', (c
 
 interface Discovery {
   avty_t: string;
-  cmps: Record<string, { stat_t: string; val_tpl: string; unique_id: string }>;
+  cmps: Record<
+    string,
+    { p: string; stat_t: string; val_tpl: string; unique_id: string; cmd_t?: string; cmd_tpl?: string }
+  >;
 }
+
+test('[SLMD-HA-1] what Home Assistant sends to the notify entity is a prompt, whatever it begins with', () => {
+  const topics = topicsOf('slmd', 'kitchen');
+  const board = {
+    ...new Board().identity(),
+    profile: 'none',
+    profile_chosen_by: 'none' as const,
+    profile_settings: {},
+  };
+  const { payload } = discoveryOf({ device: 'kitchen', version: '1.2.3', board }, topics, 'ha');
+  const notify = (JSON.parse(payload) as Discovery).cmps.prompt;
+  assert.deepEqual([notify?.p, notify?.cmd_t], ['notify', topics.prompt]);
+  // As far as its templates go here: an object of texts and variables, as JSON.
+  const object = /^\{\{ (\{.*\}) \| tojson \}\}$/.exec(notify?.cmd_tpl ?? '')?.[1] ?? assert.fail();
+  for (const value of ['is a "window" open?', '{ "lamp": on', '{"prompt":"x"}']) {
+    const sent = JSON.stringify(JSON.parse(object.replaceAll(/\bvalue\b/g, () => JSON.stringify(value))));
+    assert.deepEqual(requestOf(sent).messages, [{ role: 'user', content: value }]);
+  }
+});
