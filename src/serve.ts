@@ -3,7 +3,8 @@ import { type ErrorCode, errorCodes, type WireError, wireError } from './contrac
 import type { PromptRequest, Refusal } from './contract/prompt.ts';
 import type { Result } from './contract/result.ts';
 import type { Delivery } from './delivery.ts';
-import type { AcceptedEntry, Journal } from './journal/journal.ts';
+import type { AcceptedEntry } from './journal/entries.ts';
+import type { Journal } from './journal/journal.ts';
 import { sinceMs } from './journal/moment.ts';
 import type { Routing } from './journal/record.ts';
 import { monotonicMs } from './lib/clock.ts';

@@ -3,34 +3,12 @@ import type { PromptRequest } from '../contract/prompt.ts';
 import type { BackoffBounds } from '../lib/backoff.ts';
 import { SlmdError } from '../lib/errors.ts';
 import type { OomKills } from '../lib/oom-kills.ts';
+import { type AcceptedEntry, Entries, type Entry, entryBytes, type FinishedEntry } from './entries.ts';
 import { diskStorage, type LogStorage } from './log-file.ts';
 import { type ReadLog, readLog } from './log-reader.ts';
 import { LogWriter, type LogWriterOptions } from './log-writer.ts';
-import { type Moment, momentNow, reckoned, sinceMs } from './moment.ts';
-import { encodeRecord, type JournalRecord, type OomCount, type Routing } from './record.ts';
-
-/** What the device knows of a request id. */
-export type Entry = AcceptedEntry | FinishedEntry;
-
-export interface AcceptedEntry {
-  state: 'accepted';
-  at: Moment;
-  request: PromptRequest;
-  /** Attempts that have begun. */
-  attempts: number;
-  /** As the last of them began; null where the kernel does not count. */
-  oom: OomCount | null;
-}
-
-export interface FinishedEntry {
-  state: 'finished';
-  at: Moment;
-  /** The result's bytes, as they go out each time. */
-  result: string;
-  routing: Routing;
-  /** Whether the broker has acknowledged them. */
-  delivered: boolean;
-}
+import { momentNow, sinceMs } from './moment.ts';
+import { encodeRecord, type JournalRecord, type OomCount, type Routing, startedRecord } from './record.ts';
 
 export interface JournalOptions {
   /** Where the log is; nobody else writes there. */
@@ -69,12 +47,7 @@ const historyFactor = 4;
 export class Journal {
   readonly #options: JournalOptions;
   readonly #storage: LogStorage;
-  readonly #entries = new Map<string, Entry>();
-  readonly #sizes = new Map<string, number>();
-  #liveBytes = 0;
-  /** Of these, what may not be forgotten: accepted, or not delivered. */
-  #owedBytes = 0;
-  #finished = 0;
+  #entries = new Entries();
   #writer: LogWriter;
   #unlock: (() => void) | null = null;
 
@@ -93,10 +66,9 @@ export class Journal {
    */
   async start(): Promise<Pick<ReadLog, 'torn_bytes' | 'damaged_lines'>> {
     const trouble = this.#tryLock();
-    this.#entries.clear();
-    const read = await readLog(this.#path, (record, bytes) => this.#apply(record, bytes));
-    const now = momentNow();
-    for (const entry of this.#entries.values()) entry.at = reckoned(entry.at, now);
+    this.#entries = new Entries();
+    const read = await readLog(this.#path, (record, bytes) => this.#entries.apply(record, bytes));
+    this.#entries.reckon(momentNow());
     this.#writer = this.#writerFrom(read);
     if (trouble !== null) this.#writer.beginTroubled(trouble);
     return { torn_bytes: read.torn_bytes, damaged_lines: read.damaged_lines };
@@ -125,14 +97,14 @@ export class Journal {
   }
 
   find(id: string): Entry | null {
-    return this.#entries.get(id) ?? null;
+    return this.#entries.get(id);
   }
 
   /** Everything that is not over, in the order of acceptance: what a restarted device must go on with. */
   pending(): { accepted: AcceptedEntry[]; undelivered: { id: string; entry: FinishedEntry }[] } {
     const accepted: AcceptedEntry[] = [];
     const undelivered: { id: string; entry: FinishedEntry }[] = [];
-    for (const [id, entry] of this.#entries) {
+    for (const { id, entry } of this.#entries) {
       if (entry.state === 'accepted') accepted.push(entry);
       else if (!entry.delivered) undelivered.push({ id, entry });
     }
@@ -143,10 +115,11 @@ export class Journal {
   async accept(request: PromptRequest): Promise<void> {
     const record: JournalRecord = { kind: 'accepted', id: request.id, at: momentNow(), request };
     const line = encodeRecord(record);
-    if (this.#owedBytes + Buffer.byteLength(line) + laterLinesBytes > this.#liveBytesMax)
+    const { owedBytes } = this.#entries;
+    if (owedBytes + entryBytes(Buffer.byteLength(line)) > this.#entriesBytesMax)
       throw new SlmdError(
         'storage_full',
-        `${this.#owedBytes} bytes of prompts and results wait to be answered and delivered: see the status, or raise journal.bytes_max`,
+        `${owedBytes} bytes of prompts and results wait to be answered and delivered: see the status, or raise journal.bytes_max`,
       );
     return this.#append(record, true, line);
   }
@@ -179,13 +152,13 @@ export class Journal {
     const now = momentNow();
     const swept: string[] = [];
     const forgotten: Promise<void>[] = [];
-    let [count, bytes] = [this.#finished, this.#liveBytes];
-    for (const [id, entry] of this.#entries) {
+    let { finished: count, bytes } = this.#entries;
+    for (const { id, entry, bytes: own } of this.#entries) {
       if (entry.state !== 'finished' || !entry.delivered) continue;
-      const overBounds = count > finished_max || bytes > this.#liveBytesMax;
+      const overBounds = count > finished_max || bytes > this.#entriesBytesMax;
       if (!overBounds && sinceMs(entry.at, now) <= retention_ms) continue;
       count--;
-      bytes -= this.#sizes.get(id) ?? 0;
+      bytes -= own;
       swept.push(id);
       forgotten.push(this.#append({ kind: 'forgotten', id }, false));
     }
@@ -199,7 +172,7 @@ export class Journal {
   }
 
   /** A log that is written anew has grown to four times its entries, and the fresh one is there beside it. */
-  get #liveBytesMax(): number {
+  get #entriesBytesMax(): number {
     return this.#options.bytes_max / (historyFactor + 1);
   }
 
@@ -222,85 +195,13 @@ export class Journal {
       retry,
       trouble,
       recovered,
-      snapshot: () => [...this.#entries].flatMap(([id, entry]) => recordsOf(id, entry).map(encodeRecord)),
-      worthRewriting: (size) => size > Math.max(rewriteBytesMin, historyFactor * this.#liveBytes),
+      snapshot: () => [...this.#entries.records()].map(encodeRecord),
+      worthRewriting: (size) => size > Math.max(rewriteBytesMin, historyFactor * this.#entries.bytes),
     };
     return new LogWriter(options, bytes, torn_bytes > 0);
   }
 
   #append(record: JournalRecord, refusable: boolean, line = encodeRecord(record)): Promise<void> {
-    return this.#writer.append(line, refusable, () => this.#apply(record, Buffer.byteLength(line)));
+    return this.#writer.append(line, refusable, () => this.#entries.apply(record, Buffer.byteLength(line)));
   }
-
-  /**
-   * The one place where a record becomes state: at its commit, and again when the log is read.
-   *
-   * @param bytes of its line: what is written as JSON within JSON may be some times what it says
-   */
-  #apply(record: JournalRecord, bytes: number): void {
-    const known = this.#entries.get(record.id);
-    switch (record.kind) {
-      case 'accepted': {
-        const { at, request } = record;
-        this.#set(record.id, { state: 'accepted', at, request, attempts: 0, oom: null }, bytes);
-        break;
-      }
-      case 'started':
-        if (known?.state !== 'accepted') break;
-        known.attempts = record.attempt;
-        known.oom = record.oom ?? null;
-        break;
-      case 'finished': {
-        const { at, result, routing } = record;
-        this.#set(record.id, { state: 'finished', at, result, routing, delivered: false }, bytes);
-        break;
-      }
-      case 'delivered':
-        if (known?.state !== 'finished' || known.delivered) break;
-        known.delivered = true;
-        this.#owedBytes -= this.#sizes.get(record.id) ?? 0;
-        break;
-      case 'forgotten':
-        this.#set(record.id, null, 0);
-    }
-  }
-
-  #set(id: string, entry: Entry | null, bytes: number): void {
-    const before = this.#entries.get(id);
-    const sizeBefore = this.#sizes.get(id) ?? 0;
-    this.#liveBytes -= sizeBefore;
-    if (before !== undefined && isOwed(before)) this.#owedBytes -= sizeBefore;
-    this.#entries.delete(id); // A new place is at the end: the order of forgetting.
-    this.#sizes.delete(id);
-    if (entry !== null) {
-      const size = bytes + laterLinesBytes;
-      this.#entries.set(id, entry);
-      this.#sizes.set(id, size);
-      this.#liveBytes += size;
-      if (isOwed(entry)) this.#owedBytes += size;
-    }
-    this.#finished += Number(entry?.state === 'finished') - Number(before?.state === 'finished');
-  }
-}
-
-/** What is written of an entry besides: that an attempt began, that its result was delivered. */
-const laterLinesBytes = 384;
-
-function isOwed(entry: Entry): boolean {
-  return entry.state === 'accepted' || !entry.delivered;
-}
-
-/** The records that say of an entry all that is still true. */
-function recordsOf(id: string, entry: Entry): JournalRecord[] {
-  if (entry.state === 'accepted') {
-    const accepted: JournalRecord = { kind: 'accepted', id, at: entry.at, request: entry.request };
-    return entry.attempts === 0 ? [accepted] : [accepted, startedRecord(id, entry.attempts, entry.oom)];
-  }
-  const { at, result, routing, delivered } = entry;
-  const finished: JournalRecord = { kind: 'finished', id, at, result, routing };
-  return delivered ? [finished, { kind: 'delivered', id }] : [finished];
-}
-
-function startedRecord(id: string, attempt: number, oom: OomCount | null): JournalRecord {
-  return { kind: 'started', id, attempt, ...(oom === null ? {} : { oom }) };
 }

@@ -24,6 +24,10 @@ export interface OomCount {
   kills: number;
 }
 
+export function startedRecord(id: string, attempt: number, oom: OomCount | null): JournalRecord {
+  return { kind: 'started', id, attempt, ...(oom === null ? {} : { oom }) };
+}
+
 /** The JSON of a record: the one member that JSON cannot hold is Correlation Data, which is bytes. */
 type Stored<T> = T extends { request: PromptRequest }
   ? Omit<T, 'request'> & { request: Omit<PromptRequest, 'reply_to'> & { reply_to: StoredReply | null } }
