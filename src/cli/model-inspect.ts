@@ -24,7 +24,7 @@ export async function modelInspect(args: string[]): Promise<void> {
   try {
     const inspection = await inspectModel(store.find(model), config.model.trust, config.model.variant);
     if (values.json) console.log(JSON.stringify(inspection, null, 2));
-    else console.log(describe(inspection, config, nextStep(inspection, store)));
+    else console.log(describe(inspection, config, nextStep(inspection, store, config)));
   } catch (error) {
     coded(error);
   }

@@ -96,5 +96,5 @@ async function describe(
   const inspection = await inspectModel(dir, null, config.model.variant);
   const advice = inspection.size && boardAdvice(inspection.size, config);
   if (advice !== null) lines.push(advice);
-  return [...lines, `next: ${nextStep(inspection, store)}`].join('\n');
+  return [...lines, `next: ${nextStep(inspection, store, config)}`].join('\n');
 }

@@ -69,6 +69,26 @@ test('a layout that does not run yet is pulled and inspected, and says so', asyn
   assert.deepEqual([layout, model_type, runnable], ['onnx', 'qwen2', false]);
 });
 
+test('without a variant that of the board’s profile is pulled, and a build is named that makes it', async (t) => {
+  const graphs = Object.fromEntries(
+    ['_q4', '_int8', ''].map((name) => [`onnx/model${name}.onnx`, `graph${name}`]),
+  );
+  const { start } = await given(t, { 'config.json': '{}', ...graphs });
+  const pulled = async (variant: string, more: string[] = []) =>
+    JSON.parse(
+      (await start(['pull', 'owner/Model-1M', '--json', ...more], { SLMD_MODEL_VARIANT: variant }).ran)
+        .stdout,
+    ).name;
+  assert.deepEqual(
+    [await pulled('int4'), await pulled('int8'), await pulled('float32')],
+    ['model-1m-q4', 'model-1m-int8', 'model-1m-fp32'],
+  );
+  assert.equal(await pulled('int8', ['--variant', 'q4']), 'model-1m-q4');
+  const dir = temporaryDir(t, { 'config.json': '{}', 'model.safetensors': '' });
+  const { stdout } = await start(['inspect', dir], { SLMD_MODEL_VARIANT: 'int8' }).ran;
+  assert.match(stdout, /^next +slmd model build .*-int8$/m);
+});
+
 test('a failure is one line with its code, and exit code 1, or 5 where a server was too slow', async (t) => {
   const { hub, slmd } = await given(t, {});
   hub.api.set('/revision/', status(403));
