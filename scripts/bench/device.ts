@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfiguration } from '../../src/cli/configuration.ts';
 import { connectRequester } from '../../src/cli/requester.ts';
+import { withoutSettings } from '../../src/config/environment.ts';
 import { kvBytes, weightBytes } from '../../src/model/memory-need.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../src/mqtt/embedded-broker.ts';
 import type { Requester } from '../../src/mqtt/requester.ts';
@@ -101,7 +102,6 @@ async function askDevice(requester: Requester, round: number): Promise<number> {
 
 /** As it runs on a board, told where the broker and the model are. */
 function startDaemon(broker: EmbeddedBroker, state: string, model: string, threads: number): ChildProcess {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const settings = {
     SLMD_CONFIG: '/dev/null',
     SLMD_MQTT_URL: broker.url,
@@ -120,7 +120,7 @@ function startDaemon(broker: EmbeddedBroker, state: string, model: string, threa
   const entry = join(import.meta.dirname, '..', '..', 'dist', 'slmd.js');
   return spawn(process.execPath, [entry, 'run'], {
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...Object.fromEntries(inherited), ...settings },
+    env: { ...withoutSettings(), ...settings },
   });
 }
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { withoutSettings } from '../config/environment.ts';
 import type { TokenBatch } from '../contract/result.ts';
 import { packageRoot, shippedModel } from '../lib/package-root.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../mqtt/embedded-broker.ts';
@@ -75,10 +76,9 @@ function startDaemon({ url }: EmbeddedBroker, state: string): ChildProcess {
     CACHE_DIRECTORY: state,
     SLMD_MODEL_DIR: shippedModel(),
   };
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   return spawn(process.execPath, [process.argv[1] ?? '', 'run'], {
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...Object.fromEntries(inherited), ...settings },
+    env: { ...withoutSettings(), ...settings },
     // A group of its own: Ctrl-C is this process's to handle, and the daemon is then told to stop.
     detached: true,
   });

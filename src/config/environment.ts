@@ -26,6 +26,11 @@ export function readEnvironment(env: NodeJS.ProcessEnv): { settings: Settings; p
   return { settings, problems };
 }
 
+/** What this process hands on to an slmd that it starts and tells everything itself: no setting of its own. */
+export function withoutSettings(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('SLMD_')));
+}
+
 /** The variable that sets a path, for messages and documentation. */
 export function variableOf(path: readonly PropertyKey[]): string {
   return `SLMD_${path.map(String).join('_').toUpperCase()}`;

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { withoutSettings } from '../../src/config/environment.ts';
 import { packageRoot } from '../../src/lib/package-root.ts';
 import { environmentOf, type Settings } from '../support/daemon.ts';
 import { journalFile } from '../support/journal.ts';
@@ -48,7 +49,6 @@ export class Device {
     const { url, journal_dir, node_options = '' } = this.#options;
     const program = [process.execPath, join(packageRoot(), 'dist', 'slmd.js'), 'run'];
     const [command = '', ...args] = [...leash, ...program];
-    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
     const own: Settings = {
       mqtt: { url },
       journal: { dir: journal_dir },
@@ -59,7 +59,7 @@ export class Device {
     const env = [own, this.#options.settings, settings].map(environmentOf);
     this.#child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: Object.assign(Object.fromEntries(inherited), { NODE_OPTIONS: node_options }, ...env),
+      env: Object.assign(withoutSettings(), { NODE_OPTIONS: node_options }, ...env),
     });
     this.#exited = once(this.#child, 'close');
     this.#readLog(this.#child);

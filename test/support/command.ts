@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { withoutSettings } from '../../src/config/environment.ts';
 import { leash } from './leash.ts';
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
@@ -16,11 +17,10 @@ export function startCommand(
   args: string[],
   env: NodeJS.ProcessEnv = {},
 ): { child: ChildProcess; ran: Promise<Ran> } {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const [command = '', ...rest] = [...leash, process.execPath, main, ...args];
   const child = spawn(command, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: { ...withoutSettings(), ...env },
   });
   const said = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text));

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
+import { withoutSettings } from '../../src/config/environment.ts';
 import { Daemon } from '../../src/daemon.ts';
 import type { LogStorage } from '../../src/journal/log-file.ts';
 import type { Logger } from '../../src/lib/logger.ts';
@@ -111,10 +112,9 @@ export function startProgram(
   wrapper: string[] = [],
 ): DaemonProcess {
   const [command = '', ...args] = [...leash, ...wrapper, process.execPath, ...program];
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
   const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...Object.fromEntries(inherited), NODE_COMPILE_CACHE: compileCache, ...env },
+    env: { ...withoutSettings(), NODE_COMPILE_CACHE: compileCache, ...env },
   });
   const log = new Heard<LogLine>();
   let rest = '';

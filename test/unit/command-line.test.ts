@@ -3,14 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
+import { withoutSettings } from '../../src/config/environment.ts';
 import { temporaryDir } from '../support/temporary.ts';
 
 const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 
 /** Runs the command line as a user does, with no settings but those given. */
 function slmd(args: string[], env: NodeJS.ProcessEnv = {}) {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLMD_'));
-  const options = { encoding: 'utf8' as const, env: { ...Object.fromEntries(inherited), ...env } };
+  const options = { encoding: 'utf8' as const, env: { ...withoutSettings(), ...env } };
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], options);
   return { status, stdout, stderr };
 }
