@@ -46,11 +46,53 @@ export function encodeRecord(record: JournalRecord): string {
   return `${checksum(text)} ${text}\n`;
 }
 
-/** A line without its newline; null where it is not what was once written. */
+/** A line without its newline; null where it is not what was once written, or not by a version that this one knows. */
 export function decodeRecord(line: string): JournalRecord | null {
   const text = line.slice(checksumChars + 1);
   if (line[checksumChars] !== ' ' || line.slice(0, checksumChars) !== checksum(text)) return null;
-  return restored(JSON.parse(text) as Stored<JournalRecord>);
+  try {
+    const record = JSON.parse(text) as Stored<JournalRecord>;
+    return isKnown(record) ? restored(record) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** After a downgrade the log has records of a later version: those of another shape are none of this one's. */
+function isKnown(record: Stored<JournalRecord>): boolean {
+  if (typeof record.id !== 'string') return false;
+  switch (record.kind) {
+    case 'accepted':
+      return isMoment(record.at) && isRequest(record.request);
+    case 'started':
+      return Number.isInteger(record.attempt);
+    case 'finished':
+      return isMoment(record.at) && typeof record.result === 'string' && typeof record.routing === 'object';
+    default:
+      return record.kind === 'delivered' || record.kind === 'forgotten';
+  }
+}
+
+function isMoment({ boot_id, monotonic_ms, wall_ms }: Moment): boolean {
+  return typeof boot_id === 'string' && Number.isFinite(monotonic_ms) && Number.isFinite(wall_ms);
+}
+
+function isRequest({
+  messages,
+  sampling,
+  stop,
+  priority,
+  received_at,
+  bytes,
+}: Omit<PromptRequest, 'reply_to'>): boolean {
+  return (
+    Array.isArray(messages) &&
+    typeof sampling === 'object' &&
+    Array.isArray(stop) &&
+    typeof priority === 'string' &&
+    Number.isFinite(received_at) &&
+    Number.isFinite(bytes)
+  );
 }
 
 const checksumChars = 8;

@@ -83,7 +83,7 @@ export class Namesake {
   #lineFor(sign: DuplicateSign, broker: string): string {
     const { device } = this.#parts;
     if (sign === 'short_lived')
-      return `${broker} ends every connection at once: another client may use the name ${device}`;
+      return `${broker} ends every connection at once: another client may use the name ${device}, or its ACL may end those that subscribe under it`;
     const both = sign === 'beside' ? ', and both answer' : '';
     return `another device on this broker is called ${device}${both}: give one of them another name (device, in its configuration)`;
   }

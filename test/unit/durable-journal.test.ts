@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
 import type { PromptRequest } from '../../src/contract/prompt.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import { type Moment, momentNow, sinceMs } from '../../src/journal/moment.ts';
-import { decodeRecord, encodeRecord } from '../../src/journal/record.ts';
+import { decodeRecord, encodeRecord, type JournalRecord } from '../../src/journal/record.ts';
 import { FaultyStorage } from '../support/faulty-storage.ts';
 import {
   journalFile,
@@ -37,6 +38,43 @@ test('a record comes back as it was, Correlation Data and odd characters include
     assert.equal(line.indexOf('\n'), line.length - 1);
     assert.deepEqual(decodeRecord(line.slice(0, -1)), record);
   }
+});
+
+test('a whole line of another version is no record of this one, and keeps nobody from starting', async (t) => {
+  const dir = temporaryDir(t);
+  const request = promptOf('a');
+  const known = { kind: 'accepted', id: 'a', at, request } as const;
+  const { sampling: _, ...lacking } = request;
+  const others = [
+    { ...known, request: lacking },
+    { ...known, request: { ...request, messages: 'text' } },
+    { ...known, at: 5 },
+    { ...known, id: 7 },
+    { kind: 'finished', id: 'a', at, result: { text: 'x' }, routing: noRouting },
+    { kind: 'finished', id: 'a', at, result: '{}' },
+    { kind: 'started', id: 'a' },
+    { kind: 'moved', id: 'a', to: 'b' },
+    { version: 2 },
+    'a text',
+    null,
+  ] as unknown as JournalRecord[];
+  // As that version would write it: `encodeRecord` knows only this one's.
+  const foreign = (record: unknown) => {
+    const text = JSON.stringify(record);
+    return `${crc32(text).toString(16).padStart(8, '0')} ${text}\n`;
+  };
+  const lines = [
+    ...others.map(foreign),
+    encodeRecord(known),
+    foreign({ kind: 'started', id: 'a', attempt: 'x' }),
+  ];
+  writeFileSync(journalFile(dir), lines.join(''));
+  const journal = await openJournal(t, journalOptions(dir));
+  assert.deepEqual(journal.recovery, { torn_bytes: 0, damaged_lines: others.length + 1 });
+  assert.deepEqual(
+    journal.pending().accepted.map(({ request }) => request.id),
+    ['a'],
+  );
 });
 
 test('a line with any one bit turned is not a record', () => {
