@@ -5,7 +5,7 @@ import { monotonicMs } from '../lib/clock.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
 import { version } from '../lib/version.ts';
 import { type ModelDirectory, type ModelErrorCode, readModelDirectory } from '../model/directory.ts';
-import { hasExperts, sharesScales } from '../model/graph-facts.ts';
+import { dependsOnRuns, hasExperts, sharesScales } from '../model/graph-facts.ts';
 import { quantizationName } from '../model/manifest.ts';
 import { cpuKinds } from '../onnx/cpu.ts';
 import type { Sequence } from '../onnx/decoder.ts';
@@ -16,6 +16,7 @@ import { type OpenedRows, openRuntime, type Runtime } from '../onnx/runtime.ts';
 import { chooseSpeculation, type SpeculationChoice } from './choose-speculation.ts';
 import { type GenerateRequest, type Generation, type GenerationEvents, generate } from './generate.ts';
 import { measurePace } from './pace.ts';
+import { prefillGrain } from './prefill.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { Rows } from './rows.ts';
 
@@ -47,12 +48,12 @@ export async function openEngine(
   const runtime = openRuntime(options.backend);
   const opened = await open(runtime, directory, options, contextLength);
   const [first, ...others] = opened.rows;
+  const graph = readGraphFile(directory.graphPath);
   let bench: Pace;
   let guesses: SpeculationChoice;
   try {
     await checkFirstRun(first!, directory);
     bench = await measurePace(first!);
-    const graph = readGraphFile(directory.graphPath);
     guesses = await chooseSpeculation(first!, {
       backend: runtime.backend,
       wanted: options.speculation,
@@ -64,7 +65,8 @@ export async function openEngine(
     throw thrown instanceof SlmdError ? thrown : unusable(directory, thrown);
   }
   const store = await openStore(opened, runtime, options, directory);
-  const rows = new Rows([first!, ...others], store);
+  const wholeRuns = dependsOnRuns(graph, directory.foreign);
+  const rows = new Rows([first!, ...others], store, wholeRuns);
   const grammars = new Grammars({
     vocabulary: () =>
       vocabularyOf(rows.vocabularySize, (id) => directory.tokenizer.bytesOf(id), directory.stopIds),
@@ -73,7 +75,7 @@ export async function openEngine(
     ...directory,
     rows,
     grammars,
-    prefillChunkTokens: options.prefill_chunk_tokens,
+    prefillChunkTokens: wholeRuns ? prefillGrain : options.prefill_chunk_tokens,
     maxTokensDefault: options.max_tokens_default,
     speculation: guesses.speculation,
   };

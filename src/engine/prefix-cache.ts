@@ -1,5 +1,5 @@
 import type { Sequence } from '../onnx/decoder.ts';
-import { reusableTokens, sharedTokens } from './prefill.ts';
+import { reusableTokens, sharedTokens, wholeGrains } from './prefill.ts';
 import type { PrefixStore } from './prefix-store.ts';
 
 /** What a template ends a prompt with, and may write otherwise once the answer stands behind it. */
@@ -20,18 +20,23 @@ const turnTokens = 4;
 export class PrefixCache {
   readonly sequence: Sequence;
   readonly #store: PrefixStore | null;
+  readonly #wholeRuns: boolean;
   #tokens: readonly number[] = [];
+  /** How many of them another prompt may go on from. */
+  #reusable = 0;
   /** Tokens that the prompt under way has in common with the one before. */
   #common = 0;
 
-  constructor(sequence: Sequence, store: PrefixStore | null = null) {
+  /** @param wholeRuns whether what is reused must come from runs of a whole grain, as the prompt would run it itself */
+  constructor(sequence: Sequence, store: PrefixStore | null = null, wholeRuns = false) {
     this.sequence = sequence;
     this.#store = store;
+    this.#wholeRuns = wholeRuns;
   }
 
   /** How many of a prompt's tokens need not be run again. */
   reusable(prompt: readonly number[]): number {
-    return reusableTokens(this.#tokens, prompt);
+    return Math.min(this.#reusable, reusableTokens(this.#tokens, prompt));
   }
 
   /** Makes the sequence ready for a prompt; returns how many of its tokens are there already. */
@@ -42,7 +47,7 @@ export class PrefixCache {
     const cached = this.reusable(prompt);
     if (cached === 0) this.clear();
     else this.sequence.rewind(cached);
-    this.#tokens = this.#tokens.slice(0, cached);
+    this.#hold(this.#tokens.slice(0, cached));
     return cached;
   }
 
@@ -50,7 +55,8 @@ export class PrefixCache {
   leave(prompt: readonly number[]): void {
     const { length } = this.sequence;
     if (length > prompt.length) this.sequence.rewind(prompt.length);
-    this.#tokens = prompt.slice(0, length);
+    // The last tokens of a prompt may have been run apart from their grain: see `prefillRuns`.
+    this.#hold(prompt.slice(0, length), this.#wholeRuns ? wholeGrains(prompt.length - 2) : length);
     const { snapshots } = this.sequence;
     const ids = this.#tokens.slice(0, this.#common);
     if (snapshots !== undefined && this.#store?.wants(ids))
@@ -65,12 +71,17 @@ export class PrefixCache {
     const prefix = await this.#store.load(prompt);
     if (prefix === null) return;
     await snapshots.restore(prefix.ids.length, prefix.snapshot);
-    this.#tokens = prefix.ids;
+    this.#hold(prefix.ids);
   }
 
   /** After a failure: what the KV cache holds is not known. */
   clear(): void {
     this.sequence.reset();
-    this.#tokens = [];
+    this.#hold([]);
+  }
+
+  #hold(tokens: readonly number[], reusable = tokens.length): void {
+    this.#tokens = tokens;
+    this.#reusable = reusable;
   }
 }

@@ -20,11 +20,16 @@ export class Rows {
   readonly #rows: readonly Row[];
   #taken = 0;
 
-  constructor(sequences: readonly [Sequence, ...Sequence[]], store: PrefixStore | null = null) {
+  /** @param wholeRuns see `PrefixCache` */
+  constructor(
+    sequences: readonly [Sequence, ...Sequence[]],
+    store: PrefixStore | null = null,
+    wholeRuns = false,
+  ) {
     this.contextLength = sequences[0].contextLength;
     this.vocabularySize = sequences[0].vocabularySize;
     this.#rows = sequences.map((sequence) => ({
-      cache: new PrefixCache(sequence, store),
+      cache: new PrefixCache(sequence, store, wholeRuns),
       busy: false,
       usedAt: 0,
     }));

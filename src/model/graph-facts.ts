@@ -1,4 +1,5 @@
 import type { GraphFile, GraphNode } from '../onnx/graph-file.ts';
+import type { GraphInterface } from '../onnx/graph-interface.ts';
 import type { Manifest } from './manifest.ts';
 
 /** What a graph's operators and weights say of its quantisation and its size. */
@@ -20,6 +21,15 @@ const scalers = ['DynamicQuantizeLinear', 'DynamicQuantizeMatMul'];
 /** Whether tokens of a run share a scale: what one is rounded to depends on the others then. */
 export function sharesScales({ nodes }: GraphFile): boolean {
   return nodes.some(({ operator }) => scalers.includes(operator));
+}
+
+/**
+ * Whether what a token leaves in the KV cache depends on the tokens of its run, whatever grains runs are cut in: by
+ * scales that they share, or because keys are rounded between runs and not within one.
+ */
+export function dependsOnRuns(graph: GraphFile, foreign: GraphInterface | undefined): boolean {
+  const grows = foreign !== undefined && !foreign.shared;
+  return sharesScales(graph) || (grows && foreign.cache.some(({ type }) => type !== 'float32'));
 }
 
 /** Operators that multiply by eight-bit weights, one scale for a tensor or a column. */

@@ -1,30 +1,19 @@
 import assert from 'node:assert/strict';
-import {
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 import { roundingOf } from '../../scripts/bench/rounding.ts';
 import { openEngine } from '../../src/engine/engine.ts';
 import { describeForeign, thisBoard } from '../../src/model/foreign.ts';
 import { quantizationName } from '../../src/model/manifest.ts';
 import { openRuntime } from '../../src/onnx/runtime.ts';
+import { exportedGraphs, writeExportedModel } from '../support/exported-graph.ts';
 import { engineOptions, request } from '../support/forked-engine.ts';
 import { argmax } from '../support/onnx-runner.ts';
 import { temporaryDir } from '../support/temporary.ts';
-import { writeTinyTokenizer } from '../support/tiny-tokenizer.ts';
 
-const golden = join(import.meta.dirname, '../golden/exported-graphs');
-const { prompt, greedy, forms } = JSON.parse(readFileSync(join(golden, 'expected.json'), 'utf8')) as {
+const { prompt, greedy, forms } = JSON.parse(readFileSync(join(exportedGraphs, 'expected.json'), 'utf8')) as {
   prompt: number[];
   greedy: number[];
   forms: Record<string, number[]>;
@@ -32,11 +21,7 @@ const { prompt, greedy, forms } = JSON.parse(readFileSync(join(golden, 'expected
 
 const dir = mkdtempSync(join(tmpdir(), 'slmd-exported-'));
 after(() => rmSync(dir, { recursive: true }));
-mkdirSync(join(dir, 'onnx'));
-for (const name of readdirSync(golden).filter((file) => file.endsWith('.gz')))
-  writeFileSync(join(dir, 'onnx', name.slice(0, -3)), gunzipSync(readFileSync(join(golden, name))));
-copyFileSync(join(golden, 'config.json'), join(dir, 'config.json'));
-writeTinyTokenizer(dir);
+writeExportedModel(dir, Object.keys(forms));
 
 /** What each form is said to be, by its suffix. */
 const quantizations: Record<string, string> = {
@@ -99,9 +84,7 @@ test('each form is known by its operators, and of all of them the best for a sma
 for (const suffix of Object.keys(forms))
   test(`[SLMD-RES-11] [SLMD-INF-1] model${suffix}.onnx has one row, and is guessed at unless its tokens share scales`, async (t) => {
     const some = temporaryDir(t);
-    cpSync(dir, some, { recursive: true });
-    for (const other of Object.keys(forms).filter((name) => name !== suffix))
-      rmSync(join(some, 'onnx', `model${other}.onnx`));
+    writeExportedModel(some, [suffix]);
     const engine = await openEngine(some, { ...engineOptions, rows: 'auto' });
     const { rows, rows_chosen_by, speculation_chosen_by } = engine.info.engine;
     await engine.close();
