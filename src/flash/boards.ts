@@ -14,8 +14,10 @@ const url = /^(mqtts?|wss?):\/\/[^\s@]+$/;
 /** What one board is told on its card. Files are of the machine that flashes. */
 const boardSchema = z
   .strictObject({
-    device: z.string().regex(devicePattern, 'must match [a-z0-9][a-z0-9_-]{0,62}'),
-    broker_url: z.string().regex(url, 'must be mqtt://, mqtts://, ws:// or wss:// without a password'),
+    device: z.string('is needed').regex(devicePattern, 'must match [a-z0-9][a-z0-9_-]{0,62}'),
+    broker_url: z
+      .string('is needed: --broker, or a field of the boards file')
+      .regex(url, 'must be mqtt://, mqtts://, ws:// or wss:// without a password'),
     broker_username: z.string().min(1).optional(),
     broker_password: z.string().min(1).optional(),
     ca_file: z.string().min(1).optional(),
