@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import type { ProfileInForce } from './config/profile-in-force.ts';
 import type { Config } from './config/schema.ts';
 import type { Origin } from './contract/compose.ts';
@@ -14,17 +13,14 @@ import { diskStorage, type LogStorage } from './journal/log-file.ts';
 import { Cached } from './lib/cached.ts';
 import type { Logger } from './lib/logger.ts';
 import { type OomKills, oomKillsOfMachine } from './lib/oom-kills.ts';
-import { shippedModel } from './lib/package-root.ts';
 import type { ServiceManager } from './lib/service-manager.ts';
 import { version } from './lib/version.ts';
 import { within } from './lib/within.ts';
 import { Admission } from './queue/admission.ts';
 import { RequestQueue } from './queue/queue.ts';
 import { Service } from './serve.ts';
+import { ServedModel } from './served-model.ts';
 import { ServiceReport } from './service-report.ts';
-import { supervisorOptions } from './supervisor/one-engine.ts';
-import { Supervisor } from './supervisor/supervisor.ts';
-import { ModelChoice } from './supply/model-choice.ts';
 import type { Board, BoardIdentity } from './telemetry/board.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { Uplink } from './uplink.ts';
@@ -59,8 +55,7 @@ export class Daemon {
   /** Names this process: readers tell a late will from a new birth by it. */
   readonly #boot = randomBytes(6).toString('hex');
   readonly #topics: Topics;
-  readonly #models: ModelChoice;
-  readonly #supervisor: Supervisor;
+  readonly #model: ServedModel;
   readonly #queue: RequestQueue;
   readonly #telemetry: Telemetry;
   readonly #uplink: Uplink;
@@ -89,8 +84,7 @@ export class Daemon {
     this.#identity = board.identity();
     this.#boardNow = new Cached(() => board.snapshot(), boardKeptMs);
     this.#topics = topicsOf(config.topic_prefix, config.device);
-    this.#models = new ModelChoice({ ...config.model, shipped: shippedModel() });
-    this.#supervisor = this.#makeSupervisor(engine_entry);
+    this.#model = this.#makeModel(engine_entry);
     this.#queue = new RequestQueue({
       depth_max: config.limits.queue_depth_max,
       bytes_max: config.limits.queue_bytes_max,
@@ -119,9 +113,7 @@ export class Daemon {
     this.#report.start();
     if (torn_bytes + damaged_lines > 0)
       this.#log.warn({ torn_bytes, damaged_lines }, 'the journal was damaged; what can be read of it counts');
-    this.#uplink.presence.condition('model', this.#models.finding);
-    this.#models.start(() => this.#onModelChosen());
-    this.#supervisor.start();
+    this.#model.start();
     this.#telemetry.start();
     this.#service.resume();
     this.#uplink.start(earlierBoots);
@@ -130,7 +122,7 @@ export class Daemon {
 
   /** Answers what it has within `limits.drain_ms`, says goodbye, and stops everything. The rest is in the journal. */
   async stop(): Promise<void> {
-    this.#models.stop();
+    this.#model.settle();
     if (this.#sweeping !== null) clearInterval(this.#sweeping);
     this.#log.info('slmd stops');
     this.#report.stopping(this.#config.limits.drain_ms + goodbyeMs);
@@ -138,7 +130,7 @@ export class Daemon {
     const drained = this.#service.drain(this.#config.limits.drain_ms);
     await within(this.#config.limits.drain_ms + cancelMs, drained);
     // A generation that hears no cancel ends with its engine, and is answered too.
-    await this.#supervisor.stop();
+    await this.#model.stop();
     await drained;
     await this.#uplink.stop();
     this.#telemetry.stop();
@@ -146,52 +138,23 @@ export class Daemon {
     this.#report.stop();
   }
 
-  /** A model was activated: the engine changes between two prompts. */
-  #onModelChosen(): void {
-    const { finding, source } = this.#models;
-    this.#log.info({ model_dir: source.dir }, 'another model is active');
-    this.#uplink.presence.condition('model', finding);
-    this.#supervisor.use(source);
-  }
-
-  #makeSupervisor(entry: string): Supervisor {
-    const { engine, generation } = this.#config;
-    return new Supervisor(
-      supervisorOptions(engine, {
-        entry,
-        model: this.#models.source,
-        max_tokens_default: generation.max_tokens,
-        prefixes: { dir: join(engine.cache_dir, 'prefixes'), bytes_max: engine.prefix_bytes_max },
-      }),
-      {
-        ready: (info) => {
-          this.#log.info(
-            { model: info.model.id, ...info.engine, load_ms: Math.round(info.load_ms) },
-            'engine ready',
-          );
-          this.#queue.concurrency = info.engine.rows;
-          this.#uplink.presence.condition('engine', null);
-          this.#uplink.presence.engineReady(true);
-          this.#started?.();
-          this.#started = null;
-        },
-        down: (code, message, retryMs) => {
-          this.#log.error({ code, retry_ms: Math.round(retryMs) }, message);
-          this.#telemetry.counters.engine_restarts++;
-          this.#uplink.presence.condition('engine', message);
-          this.#uplink.presence.engineReady(false);
-        },
-        changing: () => this.#uplink.presence.engineReady(false),
-        unloadable: (why) => {
-          const other = this.#models.failed(why);
-          if (other !== null) this.#log.error({ instead: other.dir }, why);
-          this.#uplink.presence.condition('model', this.#models.finding);
-          return other;
-        },
-        garbage: () => this.#log.warn('the engine sent a message that is none'),
-        said: (line) => this.#log.warn(line),
+  #makeModel(engine_entry: string): ServedModel {
+    return new ServedModel({
+      config: this.#config,
+      engine_entry,
+      log: this.#log,
+      condition: (name, why) => this.#uplink.presence.condition(name, why),
+      ready: ({ engine }) => {
+        this.#queue.concurrency = engine.rows;
+        this.#uplink.presence.engineReady(true);
+        this.#started?.();
+        this.#started = null;
       },
-    );
+      gone: (because) => {
+        if (because === 'failure') this.#telemetry.counters.engine_restarts++;
+        this.#uplink.presence.engineReady(false);
+      },
+    });
   }
 
   #makeTelemetry(): Telemetry {
@@ -203,7 +166,7 @@ export class Daemon {
       window_ms: telemetry.window_s * 1000,
       board: this.#board,
       queue: () => ({ depth: this.#queue.depth, bytes: this.#queue.bytes, running: this.#queue.running }),
-      enginePid: () => this.#supervisor.pid,
+      enginePid: () => this.#model.supervisor.pid,
       publish: (document) => this.#uplink.sendNow(this.#topics.telemetry, document, 0),
     });
   }
@@ -263,7 +226,7 @@ export class Daemon {
         result_retention_s: this.#config.journal.retention_s,
       }),
       admission: new Admission(this.#queue),
-      supervisor: this.#supervisor,
+      supervisor: this.#model.supervisor,
       telemetry: this.#telemetry,
       log: this.#log,
       attempts_max: engine.attempts_max,
@@ -276,11 +239,11 @@ export class Daemon {
       manager,
       vitals: () => ({
         connected: this.#uplink.connected,
-        model_loaded: this.#supervisor.info !== null,
+        model_loaded: this.#model.supervisor.info !== null,
         status: this.#uplink.presence.status,
         running: this.#queue.running,
         waits_for_disk: this.#diskTrouble,
-        progressed_at: this.#supervisor.progressed_at,
+        progressed_at: this.#model.supervisor.progressed_at,
       }),
       // The supervisor deals with a stalled engine by itself; this is for when it does not.
       stuck_ms: this.#config.engine.stall_ms + supervisionSlackMs,
@@ -291,7 +254,7 @@ export class Daemon {
   #origin(): Origin {
     return {
       device: this.#config.device,
-      model: this.#supervisor.info?.model.id ?? null,
+      model: this.#model.supervisor.info?.model.id ?? null,
       board: this.#boardNow.value,
     };
   }
@@ -299,7 +262,7 @@ export class Daemon {
   #info(): Omit<Info, 'protocol'> {
     const { name: profile, chosen_by: profile_chosen_by, settings: profile_settings } = this.#profile;
     const board = { ...this.#identity, profile, profile_chosen_by, profile_settings };
-    return infoOf({ config: this.#config, boot: this.#boot, board, engine: this.#supervisor.info });
+    return infoOf({ config: this.#config, boot: this.#boot, board, engine: this.#model.supervisor.info });
   }
 }
 
