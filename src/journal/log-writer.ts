@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { type BackoffBounds, backoffMs } from '../lib/backoff.ts';
 import { SlmdError } from '../lib/errors.ts';
 import { Pause } from '../lib/pause.ts';
@@ -90,6 +91,8 @@ export class LogWriter {
 
   async #run(): Promise<void> {
     for (let failures = 0; this.#waiting.length > 0 || this.#troubled; ) {
+      // The end of an answer is also the start of the next: what follows from one event shares an fdatasync.
+      await turn();
       const batch = this.#waiting;
       this.#waiting = [];
       try {

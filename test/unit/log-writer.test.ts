@@ -15,6 +15,19 @@ test('requests that arrive together share one fdatasync', async (t) => {
   assert.ok(storage.calls.datasync <= 2, `${storage.calls.datasync} calls`);
 });
 
+test('what follows from one event shares one fdatasync, such as an answer and the start of the next', async (t) => {
+  const storage = new FaultyStorage();
+  const journal = await openJournal(t, journalOptions(temporaryDir(t), { storage }));
+  await Promise.all([journal.accept(promptOf('a')), journal.accept(promptOf('b'))]);
+  const before = storage.calls.datasync;
+  const next = (async () => {
+    for (let steps = 0; steps < 20; steps++) await null;
+    await journal.started('b', 1);
+  })();
+  await Promise.all([journal.finish('a', '{"id":"a"}', noRouting), next]);
+  assert.equal(storage.calls.datasync - before, 1);
+});
+
 test('what is not on disk yet is not known yet', async (t) => {
   const journal = await openJournal(t, journalOptions(temporaryDir(t)));
   const accepted = journal.accept(promptOf('a'));
