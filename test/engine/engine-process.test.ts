@@ -222,7 +222,7 @@ test('a model that cannot be loaded is reported with its code, once, and the pro
   const failed = await engine.load(join(dir, 'nowhere'));
   assert.ok(failed.type === 'load_failed');
   assert.equal(failed.code, 'model_missing');
-  assert.match(failed.message, /slmd-model\.json/);
+  assert.match(failed.message, /nowhere/);
   const refused = await engine.end(engine.start(request('Hello')));
   assert.equal(refused.type, 'failed');
   assert.equal(await engine.stop(), 'SIGKILL');
