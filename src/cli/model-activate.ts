@@ -53,7 +53,11 @@ export async function modelActivate(args: string[]): Promise<void> {
       kind: config.model.variant,
       memory: values.force
         ? undefined
-        : { bytes: memoryBytes(), contextTokens: config.engine.context_length_max },
+        : {
+            bytes: memoryBytes(),
+            contextTokens: config.engine.context_length_max,
+            chunkTokens: config.engine.prefill_chunk_tokens,
+          },
       onRead: (manifest) => {
         const advice = boardAdvice(sizeOf(manifest), config);
         if (advice !== null) console.error(advice);

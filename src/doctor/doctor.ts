@@ -75,9 +75,10 @@ async function* modelFindings(
     return;
   }
   const size = sizeOf(manifest);
-  const contextTokens = Math.min(manifest.context_length, config.engine.context_length_max);
+  const { context_length_max, prefill_chunk_tokens: chunkTokens, rows } = config.engine;
+  const contextTokens = Math.min(manifest.context_length, context_length_max);
   const fit = memoryFinding(
-    engineBytes(size, contextTokens),
+    engineBytes(size, { contextTokens, chunkTokens, rows: rows === 'auto' ? 1 : rows }),
     availableBytes,
     // What others laid out is not built here, and keeps its cache as its graph says.
     manifest.layout === undefined ? sparedByInt8(size, contextTokens) : 0,

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeForeign, type ForeignModel, type ForeignWish } from './foreign.ts';
+import { hashFile } from './hash-file.ts';
 import { formatManifest, type Manifest, manifestFile } from './manifest.ts';
 
 export interface Adopted {
@@ -27,7 +26,7 @@ export async function manifestOf(
   const files: Manifest['files'] = {};
   for (const path of model.files) {
     const { size } = await stat(join(dir, path));
-    files[path] = { sha256: await hashOf(join(dir, path), onBytes), bytes: size };
+    files[path] = { sha256: await hashFile(join(dir, path), onBytes), bytes: size };
   }
   return { model, manifest: { ...model.manifest, files } };
 }
@@ -37,13 +36,4 @@ export async function writeManifest(dir: string, manifest: Manifest): Promise<vo
   const path = join(dir, manifestFile);
   await writeFile(`${path}.new`, formatManifest(manifest), { flush: true });
   await rename(`${path}.new`, path);
-}
-
-async function hashOf(path: string, onBytes: (bytes: number) => void): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-    hash.update(chunk as Buffer);
-    onBytes((chunk as Buffer).length);
-  }
-  return hash.digest('hex');
 }

@@ -1,4 +1,6 @@
 import { megabytes } from '../lib/megabytes.ts';
+import { scoresBytes } from '../onnx/attention-path.ts';
+import { eachMax } from '../onnx/decoder.ts';
 import type { Manifest } from './manifest.ts';
 
 /** What a model's manifest says, as far as memory goes. */
@@ -9,8 +11,11 @@ export interface ModelSize {
   /** Weights that share a scale; null for float32. */
   block_size: number | null;
   layers: number;
+  heads: number;
   kv_heads: number;
   head_size: number;
+  hidden_size: number;
+  vocabulary_size: number;
   /** What the KV cache is kept in; absent for float32. */
   kv_cache?: 'int8' | undefined;
 }
@@ -21,12 +26,17 @@ export function sizeOf({
   geometry,
 }: Pick<Manifest, 'parameters' | 'quantization' | 'geometry'>): ModelSize {
   const { bits, block_size, kv_cache } = quantization;
-  const { layers, kv_heads, head_size } = geometry;
-  return { parameters, bits, block_size, layers, kv_heads, head_size, kv_cache };
+  return { parameters, bits, block_size, ...geometry, kv_cache };
 }
 
-/** A process with Node, ONNX Runtime and a tokenizer, before any weight. */
-const engineBaseBytes = 90e6;
+/** A process with Node, ONNX Runtime, the engine's program and a small vocabulary, before any weight: its own memory. */
+const engineBaseBytes = 30e6;
+/** Pages of Node's and ONNX Runtime's code that answers need. They are a file's, but without them nothing gets on. */
+const codeBytes = 38e6;
+/** Of a chunk, as wide as an MLP: what is there at the same time, and what is free between them. */
+const wideActivations = 4;
+/** Scores become more with each chunk of a prompt, and ONNX Runtime's memory keeps the places of smaller ones meanwhile. */
+const scoresKept = 2.25;
 const float32Bytes = 4;
 
 /**
@@ -64,7 +74,45 @@ export function sparedByInt8(model: ModelSize, tokens: number): number {
   return kvBytes(model, tokens) - kvBytes({ ...model, kv_cache: 'int8' }, tokens);
 }
 
-/** What the engine will take, in bytes. */
-export function engineBytes(model: ModelSize, contextTokens: number): number {
-  return engineBaseBytes + weightBytes(model) + kvBytes(model, contextTokens);
+/** How an engine is used. */
+export interface EngineUse {
+  /** Tokens of each row, at most. */
+  contextTokens: number;
+  /** Tokens of a prompt that are run at a time. */
+  chunkTokens: number;
+  rows?: number;
+  /** See `scoresBytes`. */
+  cpuRoot?: string;
+}
+
+/**
+ * What the engine will take at most, in bytes: when a prompt has filled its context. `npm run bench -- --memory` prints it
+ * beside what was measured; both are x86-64.
+ */
+export function engineBytes(
+  model: ModelSize,
+  { contextTokens, chunkTokens, rows = 1, cpuRoot }: EngineUse,
+): number {
+  const { heads, vocabulary_size } = model;
+  const run = { contextLength: contextTokens, runTokens: chunkTokens };
+  const logits = (rows + 1 + eachMax) * vocabulary_size * float32Bytes;
+  const activations = wideActivations * chunkTokens * mlpSize(model) * float32Bytes;
+  const scores = scoresKept * scoresBytes(heads, run, cpuRoot);
+  const own = engineBaseBytes + logits + activations + scores;
+  return codeBytes + own + weightBytes(model) + rows * kvBytes(model, contextTokens);
+}
+
+/** How wide an MLP is, of its three matrices: what is left of a layer's weights without attention. */
+function mlpSize({
+  parameters,
+  layers,
+  heads,
+  kv_heads,
+  head_size,
+  hidden_size,
+  vocabulary_size,
+}: ModelSize) {
+  const attention = 2 * (heads + kv_heads) * head_size * hidden_size;
+  const inLayers = parameters - vocabulary_size * hidden_size;
+  return Math.max(hidden_size, (inLayers / layers - attention) / (3 * hidden_size));
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
 import { messageOf, SlmdError } from '../lib/errors.ts';
+import { hashFile } from './hash-file.ts';
 import { type Manifest, manifestFile, manifestSchema } from './manifest.ts';
 import { checkSignature, type SignatureState } from './signature.ts';
 
@@ -130,14 +131,8 @@ async function checkSize(path: string, bytes: number): Promise<void> {
 }
 
 async function checkHash(path: string, sha256: string, onBytes: (bytes: number) => void): Promise<void> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-      hash.update(chunk as Buffer);
-      onBytes((chunk as Buffer).length);
-    }
-  } catch (thrown) {
+  const is = await hashFile(path, onBytes).catch((thrown: unknown) => {
     throw unreadable(path, thrown);
-  }
-  if (hash.digest('hex') !== sha256) throw invalid(path, 'its SHA-256 is not the one in the manifest');
+  });
+  if (is !== sha256) throw invalid(path, 'its SHA-256 is not the one in the manifest');
 }

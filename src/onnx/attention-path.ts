@@ -32,21 +32,27 @@ export interface AttentionOptions {
  *
  * @param cpuRoot see `hasWideVectors`
  */
-export function attentionPath(
-  graph: GraphFile,
-  { contextLength, runTokens = runTokensDefault, memory = memoryBytes() }: AttentionOptions,
-  cpuRoot?: string,
-): AttentionPath {
+export function attentionPath(graph: GraphFile, options: AttentionOptions, cpuRoot?: string): AttentionPath {
   const attention = graph.nodes.filter(({ operator }) => operator === 'GroupQueryAttention');
   const types = new Map(graph.inputs.map(({ name, type }) => [name, type]));
   const asTheyLie = attention.every(({ inputs: [, , , past = ''], attributes }) => {
     const type = types.get(past);
     return type === 'int8' || (type === 'float32' && attributes.get('scale') === 1);
   });
+  if (attention.length === 0 || !asTheyLie) return 'tiles';
   const heads = Math.max(...attention.map(({ attributes }) => attributes.get('num_heads') ?? 1));
+  return scoresBytes(heads, options, cpuRoot) > 0 ? 'scores' : 'tiles';
+}
+
+/** What the scores of a run take where they are made at once; 0 where there is no room for that, or nothing to win. */
+export function scoresBytes(
+  heads: number,
+  { contextLength, runTokens = runTokensDefault, memory = memoryBytes() }: AttentionOptions,
+  cpuRoot?: string,
+): number {
   const scores = contextLength * runTokens;
-  const fits = scores <= scoresMax && heads * scores * scoreBytes <= memoryShare * memory;
-  return attention.length > 0 && asTheyLie && fits && hasWideVectors(cpuRoot) ? 'scores' : 'tiles';
+  const bytes = heads * scores * scoreBytes;
+  return scores <= scoresMax && bytes <= memoryShare * memory && hasWideVectors(cpuRoot) ? bytes : 0;
 }
 
 /**

@@ -5,7 +5,7 @@ import { messageOf, SlmdError } from '../lib/errors.ts';
 import { megabytes } from '../lib/megabytes.ts';
 import { shippedModel } from '../lib/package-root.ts';
 import type { Manifest } from '../model/manifest.ts';
-import { engineBytes, kvBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
+import { type EngineUse, engineBytes, sizeOf, weightBytes } from '../model/memory-need.ts';
 import { readManifest } from '../model/verified-manifest.ts';
 import { SupplyError } from './errors.ts';
 import { type Disk, realDisk } from './pointer.ts';
@@ -27,7 +27,7 @@ export interface ActivateOptions {
   /** Told what the model is, before it is tried. */
   onRead?(manifest: Manifest): void;
   /** What the board has; undefined to try whatever it is. */
-  memory?: { bytes: number; contextTokens: number } | undefined;
+  memory?: ({ bytes: number } & EngineUse) | undefined;
   disk?: Disk;
 }
 
@@ -93,13 +93,15 @@ async function settle(dir: string, disk: Disk): Promise<void> {
 function requireRoom(
   name: string,
   manifest: Manifest,
-  { bytes, contextTokens }: { bytes: number; contextTokens: number },
+  { bytes, ...use }: { bytes: number } & EngineUse,
 ): void {
   const size = sizeOf(manifest);
-  if (engineBytes(size, 0) <= bytes) return;
-  const tokens = Math.min(manifest.context_length, contextTokens);
+  const least = engineBytes(size, { ...use, contextTokens: 0 });
+  if (least <= bytes) return;
+  const contextTokens = Math.min(manifest.context_length, use.contextTokens);
+  const more = engineBytes(size, { ...use, contextTokens }) - least;
   throw new SupplyError(
     'model_too_large',
-    `${name} needs about ${megabytes(engineBytes(size, 0))} (${megabytes(weightBytes(size))} of them weights), and up to ${megabytes(kvBytes(size, tokens))} more for ${tokens} tokens; this board has ${megabytes(bytes)}. --force tries it all the same`,
+    `${name} needs about ${megabytes(least)} (${megabytes(weightBytes(size))} of them weights), and up to ${megabytes(more)} more for ${contextTokens} tokens; this board has ${megabytes(bytes)}. --force tries it all the same`,
   );
 }

@@ -120,10 +120,12 @@ test('a model that fits without its cache is tried, because the cache takes memo
   const tried: string[] = [];
   const tryModel = async ({ dir }: ModelSource) => void tried.push(dir);
   const within = (bytes: number) =>
-    activate(store, 'a', { trust: null, tryModel, memory: { bytes, contextTokens: 64 } });
-  await assert.rejects(within(engineBytes(size, 0) - 1), { code: 'model_too_large' });
+    activate(store, 'a', { trust: null, tryModel, memory: { bytes, contextTokens: 64, chunkTokens: 32 } });
+  await assert.rejects(within(engineBytes(size, { contextTokens: 0, chunkTokens: 32 }) - 1), {
+    code: 'model_too_large',
+  });
   assert.deepEqual([tried, store.pointer.active], [[], null]);
-  await within(engineBytes(size, 0));
+  await within(engineBytes(size, { contextTokens: 0, chunkTokens: 32 }));
   assert.deepEqual([tried, store.pointer.active], [[store.pathOf('a')], 'a']);
 });
 
@@ -139,7 +141,7 @@ test('the model that ships is tried as any other, whoever signs models, and what
   };
   await assert.rejects(activate(store, null, { trust, tryModel: failing }), { code: 'model_refused' });
   assert.deepEqual([tried, store.pointer.active], [[{ dir: shippedModel(), trust: null }], 'a']);
-  const memory = { bytes: 1, contextTokens: 64 };
+  const memory = { bytes: 1, contextTokens: 64, chunkTokens: 32 };
   await assert.rejects(activate(store, null, { trust, tryModel: failing, memory }), {
     code: 'model_too_large',
   });

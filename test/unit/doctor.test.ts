@@ -22,7 +22,59 @@ test('the kernel path is the fastest that the processor has, and float32 without
 });
 
 /** SmolLM2-135M with int4 weights in blocks of 32. */
-const smol = { parameters: 134.5e6, bits: 4, block_size: 32, layers: 30, kv_heads: 3, head_size: 64 };
+const smol = {
+  parameters: 134.5e6,
+  bits: 4,
+  block_size: 32,
+  layers: 30,
+  heads: 9,
+  kv_heads: 3,
+  head_size: 64,
+  hidden_size: 576,
+  vocabulary_size: 49_152,
+};
+
+/** Qwen2.5-0.5B likewise. */
+const qwen = {
+  parameters: 494e6,
+  bits: 4,
+  block_size: 32,
+  layers: 24,
+  heads: 14,
+  kv_heads: 2,
+  head_size: 64,
+  hidden_size: 896,
+  vocabulary_size: 151_936,
+};
+const use = (contextTokens: number) => ({ contextTokens, chunkTokens: 128 });
+
+test('an engine takes what was foretold, within 3 %, whatever its model, its context and the type of its KV cache', (t) => {
+  const cpuRoot = temporaryDir(t, { 'proc/cpuinfo': 'flags : fpu sse2 avx avx2\n' });
+  // `npm run bench -- --memory` on x86-64: in memory when a prompt had filled the context, in MB.
+  const measured = [
+    [smol, [256, 185, 177], [1024, 228, 192], [2048, 286, 216], [4096, 407, 265]],
+    [qwen, [256, 463, 459], [1024, 495, 475], [2048, 528, 489], [4096, 612, 533]],
+  ] as const;
+  for (const [model, ...lines] of measured)
+    for (const [contextTokens, float32, int8] of lines)
+      for (const [kv_cache, megabytes] of [
+        [undefined, float32],
+        ['int8', int8],
+      ] as const) {
+        const foretold = engineBytes({ ...model, kv_cache }, { ...use(contextTokens), cpuRoot });
+        const off = foretold / (megabytes * 1e6) - 1;
+        assert.ok(Math.abs(off) < 0.03, `${contextTokens} tokens, ${kv_cache}: ${(100 * off).toFixed(1)} %`);
+      }
+});
+
+test('rows have a KV cache each, and without wide vectors scores take no memory', (t) => {
+  const [wide, narrow] = ['avx2', 'avx'].map((flag) =>
+    temporaryDir(t, { 'proc/cpuinfo': `flags : ${flag}\n` }),
+  ) as [string, string];
+  const bytes = (rows: number, cpuRoot: string) => engineBytes(smol, { ...use(1024), rows, cpuRoot });
+  assert.equal(bytes(3, wide) - bytes(1, wide), 2 * (kvBytes(smol, 1024) + 4 * smol.vocabulary_size));
+  assert.ok(bytes(1, wide) - bytes(1, narrow) > 9 * 1024 * 128 * 4);
+});
 
 test('memory is estimated as it was measured: 0.75 bytes a weight in blocks of 32, and the KV cache', () => {
   assert.equal(weightBytes(smol), 134.5e6 * 0.75);
@@ -33,7 +85,7 @@ test('memory is estimated as it was measured: 0.75 bytes a weight in blocks of 3
 });
 
 test('an engine that does not fit is a problem, a tight fit a warning, and a board that does not say neither', () => {
-  const needed = engineBytes(smol, 2048);
+  const needed = engineBytes(smol, use(2048));
   assert.equal(memoryFinding(needed, needed - 1).level, 'problem');
   assert.equal(memoryFinding(needed, needed + 1e6).level, 'warning');
   assert.equal(memoryFinding(needed, 4e9).level, 'ok');
@@ -48,9 +100,9 @@ test('a model is larger than advised by what its weights take, and only where so
 });
 
 test('an int8 KV cache is named where it would make the model fit, and nowhere else', () => {
-  const needed = engineBytes(smol, 4096);
+  const needed = engineBytes(smol, use(4096));
   const spared = sparedByInt8(smol, 4096);
-  assert.equal(needed - spared, engineBytes({ ...smol, kv_cache: 'int8' }, 4096));
+  assert.equal(needed - spared, engineBytes({ ...smol, kv_cache: 'int8' }, use(4096)));
   const names = (available: number, less = spared) =>
     /--kv-cache int8/.test(memoryFinding(needed, available, less).fix ?? '');
   assert.deepEqual(
