@@ -14,6 +14,7 @@ import { Progress } from '../src/cli/progress.ts';
 import { chooseThreads } from '../src/onnx/threads.ts';
 import { type Comparison, compare } from './bench/compare.ts';
 import { type DeviceResult, deviceTable, measureDevice } from './bench/device.ts';
+import { measureMemory, memoryTable } from './bench/memory.ts';
 import { type BenchModels, buildBenchModels } from './bench/models/build.ts';
 import { installPeer } from './bench/peers/install.ts';
 import { type Clock, clocks } from './bench/peers/peer.ts';
@@ -31,6 +32,7 @@ const usage = `npm run bench [-- options]
   --only <name>     one of ${columns.join(', ')}, or several with commas
   --self            slmd alone instead: by context, block size, KV cache and rows, and a whole device beside its decoder
   --device          of --self only the last: a whole device beside its decoder, and what its memory consists of
+  --memory          slmd alone instead: what an engine has in memory when its context is full, and what was foretold
   --profile         slmd alone instead: where the time of a run goes, by operator
   --shape <name>    one of the shapes, or several with commas (default: smollm2-135m,qwen2.5-0.5b)
   --threads <n>     threads of every peer (default: one for each core, at most 4)
@@ -50,6 +52,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: columns.join() },
     self: { type: 'boolean', default: false },
     device: { type: 'boolean', default: false },
+    memory: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     shape: { type: 'string' },
     threads: { type: 'string', default: String(chooseThreads()) },
@@ -93,6 +96,7 @@ async function bench(): Promise<void> {
   await mkdir(values.out, { recursive: true });
   const write = (file: string, text: string) => writeFile(join(values.out, file), text);
   if (values.profile) return profileAll();
+  if (values.memory) return memoryAll();
   if (values.device) return console.log(deviceTable(await measureDevices()));
   if (values.self) {
     await write('self.json', JSON.stringify({ machine, ...(await measureAlone()) }, null, 2));
@@ -129,6 +133,13 @@ async function profileAll(): Promise<void> {
       for (const layout of ['block 32', 'block 128'] as const)
         console.log(`${profileTable(await measureProfile(shape, layout, slmd[layout], options.threads))}\n`);
     });
+}
+
+async function memoryAll(): Promise<void> {
+  for (const shape of options.shapes)
+    await withProgress(shape, async ({ slmd }) =>
+      console.log(`${memoryTable(await measureMemory(shape, slmd))}\n`),
+    );
 }
 
 async function measureDevices(): Promise<DeviceResult[]> {

@@ -99,7 +99,7 @@ export function engineBytes(
   const activations = wideActivations * chunkTokens * mlpSize(model) * float32Bytes;
   const scores = scoresKept * scoresBytes(heads, run, cpuRoot);
   const own = engineBaseBytes + logits + activations + scores;
-  return codeBytes + own + weightBytes(model) + rows * kvBytes(model, contextTokens);
+  return Math.round(codeBytes + own + weightBytes(model) + rows * kvBytes(model, contextTokens));
 }
 
 /** How wide an MLP is, of its three matrices: what is left of a layer's weights without attention. */

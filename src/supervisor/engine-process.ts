@@ -103,7 +103,7 @@ const oomScoreAdjust = 500;
  * The engine's own memory is small beside the model's and is to stay so: V8 would let what is young of its heap grow to
  * 32 MB, and frees of other threads would be kept apart for each. `gc` is for what a load leaves behind.
  */
-const nodeArguments = ['--expose-gc', '--max-semi-space-size=1'];
+export const nodeArguments = ['--expose-gc', '--max-semi-space-size=1'];
 const mallocArenas = '1';
 
 /** Only what Node needs: no credential of the daemon reaches the process that runs the model. */
