@@ -3,8 +3,8 @@
  *
  * The shipped model answers its held-out questions with drafts and without, in one KV cache, in turns. Sentences about
  * sensors repeat words of the question; refusals repeat nothing. Then it answers the commands under two schemas, which
- * foretell much of an answer. With `--shape`, a model of random weights answers them: it is told what to say, is never
- * in doubt, and takes the time of its shape. Exits 1 where two answers differ.
+ * foretell much of an answer. With `--shape`, a model of random weights answers them: told what to say it is never in
+ * doubt, in its own words it always is; the time is that of its shape. Exits 1 where two answers differ.
  *
  * `--always` runs every draft that is found, whether it pays or not.
  */
@@ -21,7 +21,7 @@ import { heldOutSets } from './train/data/sets.ts';
 /** A draft at this cost is always worth a run. */
 const nothing = [0.01, 0.02, 0.03];
 /** Of a shape, which takes much longer than the shipped model. */
-const shapeQuestions = 60;
+const shapeQuestions = 40;
 
 const { values } = parseArgs({
   options: { always: { type: 'boolean', default: false }, shape: { type: 'string' } },
@@ -45,6 +45,9 @@ if (!told)
     add(kind, await model.compare(ofKind(kind), { form: null, told }));
 const commands = told ? ofKind('command').slice(0, shapeQuestions) : ofKind('command');
 for (const [name, form] of Object.entries(forms)) add(name, await model.compare(commands, { form, told }));
+if (told)
+  for (const [name, form] of Object.entries(forms))
+    add(`${name}, in its own words`, await model.compare(commands, { form, told: false }));
 console.log(table(lines));
 await model.close();
 process.exitCode = differing === 0 ? 0 : 1;

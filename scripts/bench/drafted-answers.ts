@@ -61,10 +61,8 @@ export async function openBoth(dir: string, costs: readonly number[] | null) {
     for (const [i, asked] of questions.entries()) {
       const response_format = form && { type: 'json_schema' as const, schema: form.schema };
       const job = { ...question(asked.prompt, null), response_format };
-      if (told && form !== null) {
-        const { length } = encodeConversation(job.messages, tokenizer, template);
-        decoder.say(tokenizer.encodeWithin(answerText(form, asked)), length);
-      }
+      const script = told && form !== null ? tokenizer.encodeWithin(answerText(form, asked)) : [];
+      decoder.say(script, encodeConversation(job.messages, tokenizer, template).length);
       const ask = (model: GenerationModel) => answer(model, job);
       const first = await ask(i % 2 === 0 ? plain : drafting);
       const second = await ask(i % 2 === 0 ? drafting : plain);

@@ -32,7 +32,9 @@ const engineMemory = 512;
 /** In tokens that were run twice. */
 const doubtMemory = 256;
 /** An answer in which nothing is in doubt makes good for one in which all is, after so many. */
-const forgivenWithin = 8;
+const forgivenWithin = 32;
+/** What took so many times as long as was expected was held up by something else, which says nothing of the next run. */
+const heldUp = 2;
 
 /** What all answers of an engine have taught about drafts. */
 export class Speculation {
@@ -120,10 +122,14 @@ export class Estimate {
     if (forgot && this.#singleMs !== null) {
       const more = ms / this.#singleMs - (drafted === 0 ? 1 : this.#costs[drafted - 1]!);
       this.#forgetting = this.#forgetting === null ? more : mixed(this.#forgetting, more);
-    } else if (drafted === 0) this.#singleMs = this.#singleMs === null ? ms : mixed(this.#singleMs, ms);
+    } else if (drafted === 0) this.#singleMs = this.#singleMs === null ? ms : learned(this.#singleMs, ms);
     else if (this.#singleMs !== null)
-      this.#costs[drafted - 1] = mixed(this.#costs[drafted - 1]!, ms / this.#singleMs);
+      this.#costs[drafted - 1] = learned(this.#costs[drafted - 1]!, Math.max(1, ms / this.#singleMs));
   }
+}
+
+function learned(old: number, seen: number): number {
+  return mixed(old, Math.min(seen, heldUp * old));
 }
 
 function mixed(old: number, seen: number): number {

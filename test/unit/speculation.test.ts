@@ -124,6 +124,6 @@ test('tokens that are in doubt and run again end drafts, and later answers try t
     estimate.noteDoubt(10, 0);
   }
   assert.equal(estimate.worth(draft(2)), 0);
-  for (let answers = 0; answers < 30; answers++) speculation.begin();
+  for (let answers = 0; answers < 120; answers++) speculation.begin();
   assert.ok(speculation.begin().worth(draft(2)) > 0);
 });
