@@ -93,6 +93,15 @@ test('where it takes long to forget what was wrong, drafts that may be wrong are
   assert.ok(other.worth(draft(3)) > 0);
 });
 
+test('a token that something else held up makes no longer run look cheap', () => {
+  const estimate = new Speculation({ costs: [1.9, 2.9, 3.9], difference: 0 }).begin();
+  for (let i = 0; i < 100; i++) estimate.noteToken(3, true);
+  estimate.noteRun(0, 10);
+  estimate.noteRun(0, 1000);
+  for (let i = 0; i < 20; i++) estimate.noteRun(1, 19);
+  assert.equal(estimate.worth(draft(3)), 0);
+});
+
 test('[SLMD-RES-11] a lead that lost more than was measured at load widens what is in doubt, for good', () => {
   const speculation = new Speculation({ costs, difference: 0.1 });
   const measured = speculation.tolerance;
