@@ -14,7 +14,7 @@ test('memory in use is moved as it is, and what nobody has touched stays out of 
   const used = Buffer.alloc(bytes, 'weights');
   const untouched = new Uint8Array(bytes);
   const before = anonymousBytes();
-  await untilMoved(() => useHugePages(library), bytes / 2);
+  await useHugePages(library);
   assert.ok(anonymousBytes() - before < bytes / 2, 'no more is in memory than was');
   assert.ok(used.equals(Buffer.alloc(bytes, 'weights')), 'its bytes are the same');
   assert.ok(untouched.every((byte) => byte === 0));
@@ -23,19 +23,24 @@ test('memory in use is moved as it is, and what nobody has touched stays out of 
 
 test('a piece of memory is moved where enough of it is in use, and nothing beside it', async () => {
   const page = 4096;
-  const memory = new Uint8Array(bytes);
-  const beside = Buffer.alloc(bytes, 'weights');
-  const before = hugeBytes();
-  for (let at = 0; at < bytes; at += page) if (at % (5 * page) !== 0) memory[at] = 1;
-  await useHugePagesIn(library, memory, 0.9);
-  assert.ok(hugeBytes() - before < bytes / 8, 'four fifths of its pages are too few');
-  await untilMoved(() => useHugePagesIn(library, memory, 0.75), before + bytes / 2);
-  if (knowsCollapse()) {
-    const moved = hugeBytes() - before;
-    assert.ok(moved > bytes / 2 && moved <= bytes, `${moved} bytes are in huge pages`);
+  const held: Uint8Array[] = [];
+  let moved = 0;
+  // There is memory of which the kernel moves nothing, however often it is asked; it has other memory.
+  for (let times = 0; times < 10 && moved === 0; times++) {
+    const memory = new Uint8Array(bytes);
+    const beside = Buffer.alloc(bytes, 'weights');
+    held.push(memory, beside);
+    for (let at = 0; at < bytes; at += page) if (at % (5 * page) !== 0) memory[at] = 1;
+    const before = hugeBytes();
+    await useHugePagesIn(library, memory, 0.9);
+    assert.ok(hugeBytes() - before < bytes / 8, 'four fifths of its pages are too few');
+    await useHugePagesIn(library, memory, 0.75);
+    moved = Math.max(0, hugeBytes() - before);
+    assert.ok(memory.every((byte, at) => byte === Number(at % page === 0 && at % (5 * page) !== 0)));
+    assert.ok(beside.equals(Buffer.alloc(bytes, 'weights')));
+    if (!knowsCollapse()) return;
   }
-  assert.ok(memory.every((byte, at) => byte === Number(at % page === 0 && at % (5 * page) !== 0)));
-  assert.ok(beside.equals(Buffer.alloc(bytes, 'weights')));
+  assert.ok(moved > bytes / 2 && moved <= bytes, `${moved} bytes are in huge pages`);
 });
 
 /** A system that has huge pages and whose word for what is mapped is a directory, which even root cannot read. */
@@ -66,14 +71,6 @@ test('a KV cache whose pages cannot be looked at grows as any other, and says so
   assert.equal(said.length, 1);
   memory.release();
 });
-
-/** Asks until there is more than so much in huge pages: a kernel that is busy may have none free for a moment. */
-async function untilMoved(move: () => Promise<void>, enoughBytes: number): Promise<void> {
-  for (let times = 0; times < 20; times++) {
-    await move();
-    if (hugeBytes() > enoughBytes) return;
-  }
-}
 
 function anonymousBytes(): number {
   return Number(/^RssAnon:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
