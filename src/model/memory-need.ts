@@ -86,8 +86,9 @@ export interface EngineUse {
 }
 
 /**
- * What the engine will take at most, in bytes: when a prompt has filled its context. `npm run bench -- --memory` prints it
- * beside what was measured; both are x86-64.
+ * What the engine will take at most, in bytes: when a prompt has filled its context. Fitted to engines at rest
+ * on x86-64. `npm run bench -- --memory` prints it beside an engine that has had no rest, which has the pages of its start
+ * as well: clean ones, which the kernel can take back.
  */
 export function engineBytes(
   model: ModelSize,
