@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
+import { bytesOf } from '../lib/bytes-of.ts';
 
 /** What a file is of: another version of this layout begins otherwise. */
 const magic = Buffer.from('slmd prefix 1\n\0\0');
@@ -92,10 +93,6 @@ async function hashAll(hash: Hash, parts: readonly Buffer[]): Promise<void> {
 function slices(bytes: Buffer): Buffer[] {
   const count = Math.ceil(bytes.length / sliceBytes);
   return Array.from({ length: count }, (_, i) => bytes.subarray(i * sliceBytes, (i + 1) * sliceBytes));
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Int32Array | Uint8Array): Buffer {
-  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 /** Memory of its own, so that numbers of four bytes begin where they may. */

@@ -3,6 +3,8 @@
  * them in float32. It is part of the graph, and which is faster is the board's.
  */
 
+import { bytesOf } from '../lib/bytes-of.ts';
+
 /** An `AttributeProto` up to its value: name (field 1), then the tag of its integer (field 3). */
 const beginning = Buffer.from('\x0a\x0eaccuracy_level\x18', 'latin1');
 
@@ -20,7 +22,7 @@ export function replaceAccuracyLevel(graph: Uint8Array, from: number, to: number
 
 /** Levels are below 128, so each is one byte of the file. */
 function places(graph: Uint8Array, level: number): number[] {
-  const bytes = Buffer.from(graph.buffer, graph.byteOffset, graph.byteLength);
+  const bytes = bytesOf(graph);
   const found: number[] = [];
   for (let at = bytes.indexOf(beginning); at !== -1; at = bytes.indexOf(beginning, at + 1)) {
     const place = at + beginning.length;

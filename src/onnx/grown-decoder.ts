@@ -7,18 +7,13 @@ import { type Feed, feedOf } from './token-inputs.ts';
 /** A loaded graph with its KV cache, by whichever binding. */
 export interface GrownCache {
   /**
-   * Runs new tokens behind the first `past` of the cache, which then holds `total`; if it fails, the cache
-   * is as before.
+   * Runs new tokens behind those that are kept; if it fails, the cache is as before.
    *
    * @returns the logits of so many of the last tokens, or of as many as the graph gives; the caller's until the next run
    */
-  run(
-    feeds: readonly Feed[],
-    past: number,
-    total: number,
-    wanted: number,
-    signal?: AbortSignal,
-  ): Promise<Float32Array>;
+  run(feeds: readonly Feed[], wanted: number, signal?: AbortSignal): Promise<Float32Array>;
+  /** Forgets all but the first tokens. */
+  keep(tokens: number): void;
   /** Gives back the memory of all tokens. */
   clear(): void;
   dispose(): Promise<void>;
@@ -31,6 +26,8 @@ export class GrownDecoder implements Decoder {
   readonly #graph: GraphInterface;
   readonly #cache: GrownCache;
   #length = 0;
+  /** Tokens that the cache has: after a rewind more than are in use, until the next run. */
+  #held = 0;
 
   constructor(graph: GraphInterface, cache: GrownCache, contextLength: number) {
     this.contextLength = contextLength;
@@ -64,8 +61,11 @@ export class GrownDecoder implements Decoder {
     assertRoom(this, ids);
     const past = this.#length;
     const feeds = this.#graph.inputs.map((input) => feedOf(input, [{ past, ids }], wanted));
-    const logits = await this.#cache.run(feeds, past, past + ids.length, wanted, signal);
+    if (past < this.#held) this.#cache.keep(past);
+    this.#held = past;
+    const logits = await this.#cache.run(feeds, wanted, signal);
     this.#length = past + ids.length;
+    this.#held = this.#length;
     return logits;
   }
 
@@ -77,14 +77,13 @@ export class GrownDecoder implements Decoder {
   reset(): void {
     this.#cache.clear();
     this.#length = 0;
+    this.#held = 0;
   }
 
   dispose(): Promise<void> {
     return this.#cache.dispose();
   }
 }
-
-type Numbers = NodeJS.TypedArray;
 
 /**
  * Moves the first tokens of each head of a cached tensor together, in the memory that it has; `dims` end with tokens
@@ -100,8 +99,4 @@ export function firstTokens(bytes: Uint8Array, dims: readonly number[], tokens: 
   for (let head = 1; head < heads; head++)
     bytes.copyWithin(head * keptBytes, head * headBytes, head * headBytes + keptBytes);
   return bytes.subarray(0, heads * keptBytes);
-}
-
-export function bytesOf({ buffer, byteOffset, byteLength }: Numbers): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -1,6 +1,7 @@
+import { bytesOf } from '../lib/bytes-of.ts';
 import { type NativeSession, NativeValue, OutputValue, type Plan } from './ffi/index.ts';
 import { cacheDims, type GraphInterface, type PastEntry } from './graph-interface.ts';
-import { bytesOf, firstTokens, type GrownCache } from './grown-decoder.ts';
+import { firstTokens, type GrownCache } from './grown-decoder.ts';
 import { takeLogits } from './native-logits.ts';
 import type { Feed } from './token-inputs.ts';
 
@@ -21,8 +22,6 @@ export class NativeGrownCache implements GrownCache {
   readonly #graph: GraphInterface;
   readonly #plan: Plan;
   #past: readonly Grown[];
-  /** Tokens in `#past`. */
-  #held = 0;
 
   constructor(session: NativeSession, graph: GraphInterface) {
     this.#session = session;
@@ -35,15 +34,8 @@ export class NativeGrownCache implements GrownCache {
     this.#past = this.#empty();
   }
 
-  async run(
-    feeds: readonly Feed[],
-    past: number,
-    total: number,
-    wanted: number,
-    signal?: AbortSignal,
-  ): Promise<Float32Array> {
+  async run(feeds: readonly Feed[], wanted: number, signal?: AbortSignal): Promise<Float32Array> {
     const { library } = this.#session;
-    if (past < this.#held) this.#keep(past);
     for (const [i, { input }] of this.#graph.cache.entries())
       this.#plan.bindInput(input, this.#past[i]!.value);
     const values = feeds.map(({ type, data, dims }) => new NativeValue(library, type, data, dims));
@@ -56,24 +48,13 @@ export class NativeGrownCache implements GrownCache {
     const { cache, vocabularySize } = this.#graph;
     this.#replace(
       cache.map(({ output }) => ({ value: new OutputValue(library, this.#plan.takeOutput(output)) })),
-      total,
     );
     const logits = new Float32Array(wanted * vocabularySize);
     const given = takeLogits(library, this.#plan, this.#graph, logits);
     return logits.subarray(0, given * vocabularySize);
   }
 
-  clear(): void {
-    this.#replace(this.#empty(), 0);
-  }
-
-  async dispose(): Promise<void> {
-    await this.#session.release();
-    this.#replace([], 0);
-  }
-
-  /** Forgets all but the first tokens of what is held. */
-  #keep(tokens: number): void {
+  keep(tokens: number): void {
     this.#past = this.#graph.cache.map((entry, i) => {
       const { value, owner } = this.#past[i]!;
       const { data, dims } = value instanceof OutputValue ? value.view() : value;
@@ -82,16 +63,23 @@ export class NativeGrownCache implements GrownCache {
       value.release();
       return { value: kept, ...(owner && { owner }) };
     });
-    this.#held = tokens;
   }
 
-  #replace(past: readonly Grown[], tokens: number): void {
+  clear(): void {
+    this.#replace(this.#empty());
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+    this.#replace([]);
+  }
+
+  #replace(past: readonly Grown[]): void {
     for (const { value, owner } of this.#past) {
       value.release();
       owner?.release();
     }
     this.#past = past;
-    this.#held = tokens;
   }
 
   #empty(): Grown[] {

@@ -3,8 +3,9 @@
 import { createRequire } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { bytesOf } from '../lib/bytes-of.ts';
 import { cacheDims, type GraphInterface, type PastEntry } from './graph-interface.ts';
-import { bytesOf, firstTokens, type GrownCache, GrownDecoder } from './grown-decoder.ts';
+import { firstTokens, type GrownCache, GrownDecoder } from './grown-decoder.ts';
 import { type Compute, sessionOptions, severityFatal } from './session-options.ts';
 import type { Feed } from './token-inputs.ts';
 
@@ -45,8 +46,6 @@ class NodeCache implements GrownCache {
   readonly #session: InferenceSession;
   readonly #graph: GraphInterface;
   #past: TensorMap;
-  /** Tokens in `#past`. */
-  #held = 0;
 
   constructor(runtime: NodeRuntime, session: InferenceSession, graph: GraphInterface) {
     this.#runtime = runtime;
@@ -55,19 +54,11 @@ class NodeCache implements GrownCache {
     this.#past = this.#empty();
   }
 
-  async run(
-    feeds: readonly Feed[],
-    past: number,
-    total: number,
-    wanted: number,
-    signal?: AbortSignal,
-  ): Promise<Float32Array> {
+  async run(feeds: readonly Feed[], wanted: number, signal?: AbortSignal): Promise<Float32Array> {
     // A run holds the thread until it is over. The turn of the event loop before it lets a cancel in.
     await setImmediate();
     signal?.throwIfAborted();
-    const { cache, logits, vocabularySize, shared } = this.#graph;
-    // An operator that is told the lengths leaves what is beyond them alone, until it is overwritten.
-    if (past < this.#held && !shared) this.#keep(past);
+    const { cache, logits, vocabularySize } = this.#graph;
     const inputs: TensorMap = Object.fromEntries(
       Object.entries(this.#past).map(([name, tensor]) => [name, feedable(tensor)]),
     );
@@ -76,35 +67,35 @@ class NodeCache implements GrownCache {
     const outputs = (await this.#session.run(inputs, { logSeverityLevel: severityFatal })) as TensorMap;
     const present: TensorMap = {};
     for (const { input, output } of cache) present[input] = outputs[output]!;
-    this.#replace(present, total);
+    this.#replace(present);
     const all = outputs[logits]!.data as Float32Array | Float16Array;
     const last = all.subarray(Math.max(0, all.length - wanted * vocabularySize));
     return last instanceof Float32Array ? last : Float32Array.from(last);
   }
 
-  clear(): void {
-    this.#replace(this.#empty(), 0);
-  }
-
-  async dispose(): Promise<void> {
-    this.#replace({}, 0);
-    await this.#session.release();
-  }
-
-  /** Forgets all but the first tokens of what is held; the tensors that had them leave their memory to those that are made. */
-  #keep(tokens: number): void {
+  /** The tensors that had them leave their memory to those that are made. */
+  keep(tokens: number): void {
+    // An operator that is told the lengths leaves what is beyond them alone, until it is overwritten.
+    if (this.#graph.shared) return;
     for (const entry of this.#graph.cache) {
       const { data, dims } = this.#past[entry.input]!;
       const bytes = firstTokens(bytesOf(data as NodeJS.TypedArray), dims, tokens);
       this.#past[entry.input] = this.#tensor(entry, bytes, tokens);
     }
-    this.#held = tokens;
   }
 
-  #replace(past: TensorMap, tokens: number): void {
+  clear(): void {
+    this.#replace(this.#empty());
+  }
+
+  async dispose(): Promise<void> {
+    this.#replace({});
+    await this.#session.release();
+  }
+
+  #replace(past: TensorMap): void {
     for (const tensor of Object.values(this.#past)) release(tensor);
     this.#past = past;
-    this.#held = tokens;
   }
 
   #empty(): TensorMap {

@@ -1,3 +1,4 @@
+import { bytesOf } from '../lib/bytes-of.ts';
 import { type Library, NativeValue, OutputValue, type Plan } from './ffi/index.ts';
 import type { GraphInterface } from './graph-interface.ts';
 
@@ -53,8 +54,4 @@ export function takeLogits(
   } finally {
     output.release();
   }
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Float16Array | Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { bytesOf } from '../../../src/lib/bytes-of.ts';
 
 /** Numbers are written as uint32; floats have to say so, because 1.0 and 1 are the same `number`. */
 export type GgufValue =
@@ -121,10 +122,6 @@ function uint32(value: number): Buffer {
 
 function uint64(value: number): Buffer {
   return bytesOf(BigUint64Array.of(BigInt(value)));
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
-  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 function padded(bytes: Buffer): Buffer {
