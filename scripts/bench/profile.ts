@@ -44,7 +44,8 @@ export async function measureProfile(
 ): Promise<Profile> {
   const dir = mkdtempSync(join(tmpdir(), 'slmd-profile-'));
   const graph = join(model, 'model.onnx');
-  takeAttentionPath(graph, { contextLength });
+  const file = readGraphFile(graph);
+  takeAttentionPath(file, { contextLength });
   const session = await NativeSession.create(openLibrary(), graph, {
     ...sessionOptions({ threads, spinUs: 0 }),
     enableProfiling: true,
@@ -52,7 +53,7 @@ export async function measureProfile(
   });
   await useHugePages(session.library);
   const rows = Math.max(...runs.map(({ rows }) => rows));
-  const decoder = new NativeRows(session, readGraphInterface(readGraphFile(graph)), contextLength, rows);
+  const decoder = new NativeRows(session, readGraphInterface(file), contextLength, rows);
   try {
     const phaseOfRun = await runAll(decoder.rows);
     const events = JSON.parse(readFileSync(session.endProfiling(), 'utf8')) as ProfileEvent[];

@@ -1,6 +1,6 @@
 import { memoryBytes } from '../lib/memory.ts';
 import { hasWideVectors } from './cpu.ts';
-import { type GraphFile, readGraphFile } from './graph-file.ts';
+import type { GraphFile } from './graph-file.ts';
 
 /**
  * Which of its two ways ONNX Runtime (1.30) takes through GroupQueryAttention on a CPU.
@@ -55,13 +55,9 @@ export function scoresBytes(
   return scores <= scoresMax && bytes <= memoryShare * memory && hasWideVectors(cpuRoot) ? bytes : 0;
 }
 
-/**
- * For the graph that is opened next: ONNX Runtime looks when it makes its kernels.
- *
- * @throws as `readGraphFile`
- */
-export function takeAttentionPath(graphPath: string, options: AttentionOptions): AttentionPath {
-  const path = attentionPath(readGraphFile(graphPath), options);
+/** For the graph that is opened next: ONNX Runtime looks when it makes its kernels. */
+export function takeAttentionPath(graph: GraphFile, options: AttentionOptions): AttentionPath {
+  const path = attentionPath(graph, options);
   process.env.ORT_GQA_DISABLE_FLASH_ATTENTION = path === 'scores' ? '1' : '0';
   return path;
 }

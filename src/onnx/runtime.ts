@@ -91,8 +91,9 @@ function nativeRuntime(library: Library): Runtime {
         : foreign === undefined
           ? await chooseCompute(library, graphPath, shape, threads)
           : await chooseThreading(library, shape, threads);
-    const attention = takeAttentionPath(graphPath, options);
-    const graph = foreign ?? readGraphInterface(readGraphFile(graphPath));
+    const file = readGraphFile(graphPath);
+    const attention = takeAttentionPath(file, options);
+    const graph = foreign ?? readGraphInterface(file);
     const opened = await openNativeRows(library, graphPath, {
       graph,
       contextLength,
@@ -129,8 +130,9 @@ function nodeRuntime(fallbackReason: string | null): Runtime {
   const openDecoder = async (graphPath: string, options: DecoderOptions): Promise<OpenedDecoder> => {
     const { threads, contextLength, foreign } = options;
     const choice = computeByRule(threads);
-    const attention = takeAttentionPath(graphPath, options);
-    const graph = foreign ?? readGraphInterface(readGraphFile(graphPath));
+    const file = readGraphFile(graphPath);
+    const attention = takeAttentionPath(file, options);
+    const graph = foreign ?? readGraphInterface(file);
     const decoder = await openNodeDecoder(graphPath, graph, contextLength, choice.compute);
     return { ...choice, attention, decoder };
   };
