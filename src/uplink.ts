@@ -10,7 +10,7 @@ import { RateLimit } from './lib/rate-limit.ts';
 import { within } from './lib/within.ts';
 import { Access } from './mqtt/access.ts';
 import { BrokerAddresses } from './mqtt/broker-addresses.ts';
-import { type Connection, reasonCodes } from './mqtt/client.ts';
+import type { Connection } from './mqtt/client.ts';
 import { brokerAccess, type ConnectionOptions } from './mqtt/connection-options.ts';
 import type { IncomingMessage } from './mqtt/inbox.ts';
 import { type Ended, Link } from './mqtt/link.ts';
@@ -63,8 +63,7 @@ export class Uplink {
     this.presence = this.#makePresence();
     this.#access = this.#makeAccess();
     this.#outbox = new Outbox({
-      refused: (topic, code) => this.#access.refused(topic, code),
-      taken: (topic) => this.#access.taken(topic),
+      answered: (topic, code) => this.#access.answered(topic, code),
     });
     this.#namesake = this.#makeNamesake();
     this.#drops = new RateLimit(1, droppedLineMs, (count) =>
@@ -126,10 +125,7 @@ export class Uplink {
     // A connection that ends under way reports itself as down.
     const publishing = connection.publish(topic, JSON.stringify(document), { qos });
     void publishing.then(
-      (code) => {
-        if (code >= reasonCodes.failure) this.#access.refused(topic, code);
-        else this.#access.taken(topic);
-      },
+      (code) => this.#access.answered(topic, code),
       () => undefined,
     );
     return true;
@@ -245,8 +241,7 @@ export class Uplink {
       boot,
       info,
       extras: () => (discovery ? [discoveryOf(info(), topics, prefix)] : []),
-      refused: (topic, code) => this.#access.refused(topic, code),
-      taken: (topic) => this.#access.taken(topic),
+      answered: (topic, code) => this.#access.answered(topic, code),
       changed: () => this.#parts.changed(),
     });
   }

@@ -72,7 +72,13 @@ export class Access {
     this.#probe.hear(payload);
   }
 
-  refused(topic: string, code: number): void {
+  /** What the broker says of a publish. */
+  answered(topic: string, code: number): void {
+    if (code >= reasonCodes.failure) this.#onRefused(topic, code);
+    else this.#onTaken(topic);
+  }
+
+  #onRefused(topic: string, code: number): void {
     const news = this.#refusals.refused(topic, (place) =>
       code === reasonCodes.packetTooLarge
         ? `the broker's packets are too small for ${place}: raise its limit`
@@ -84,7 +90,7 @@ export class Access {
     if (this.#connection !== null && this.#rechecking === null) this.#recheckLater(this.#connection, 0);
   }
 
-  taken(topic: string): void {
+  #onTaken(topic: string): void {
     if (!this.#refusals.taken(topic)) return;
     this.#parts.log.info({ topic }, 'the broker takes what it has refused');
     this.#sayRefusals();

@@ -20,10 +20,8 @@ export interface Parcel {
 }
 
 export interface OutboxEvents {
-  /** The broker said no: an ACL, a quota, a topic it does not like. */
-  refused(topic: string, reasonCode: number): void;
-  /** The broker has it. */
-  taken(topic: string): void;
+  /** The broker has it, or said no: an ACL, a quota, a topic it does not like. */
+  answered(topic: string, reasonCode: number): void;
 }
 
 /** Publishes under way at once; the broker may allow fewer. */
@@ -135,8 +133,7 @@ export class Outbox {
     const times = this.#vain.get(parcel) ?? 0;
     const unheardNow = code === reasonCodes.noMatchingSubscribers && !parcel.retain;
     this.#vain.delete(parcel);
-    if (code >= reasonCodes.failure) this.#events.refused(parcel.topic, code);
-    else this.#events.taken(parcel.topic);
+    this.#events.answered(parcel.topic, code);
     if (code >= reasonCodes.failure && !parcel.optional) this.#again(parcel, times, refused);
     else if (unheardNow && times < unheardMax) this.#again(parcel, times, unheard);
     else parcel.delivered();

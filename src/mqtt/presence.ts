@@ -1,6 +1,6 @@
 import type { Info, Status } from '../contract/status.ts';
 import type { Topics } from '../contract/topics.ts';
-import { type Connection, reasonCodes } from './client.ts';
+import type { Connection } from './client.ts';
 
 export interface PresenceOptions {
   topics: Topics;
@@ -8,8 +8,8 @@ export interface PresenceOptions {
   /** Retained documents that go out with each birth, besides status and info: Home Assistant's. */
   extras(): { topic: string; payload: string }[];
   info(): Omit<Info, 'protocol'>;
-  refused(topic: string, reasonCode: number): void;
-  taken(topic: string): void;
+  /** What the broker says of a document. */
+  answered(topic: string, reasonCode: number): void;
   /** The status is another, or has another connection or none to go out on. */
   changed(): void;
 }
@@ -148,9 +148,7 @@ export class Presence {
         retain: true,
         content_type: 'application/json',
       });
-      if (code === undefined) return;
-      if (code >= reasonCodes.failure) this.#options.refused(topic, code);
-      else this.#options.taken(topic);
+      if (code !== undefined) this.#options.answered(topic, code);
     } catch {
       // The connection ended: its successor is told everything again.
     }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { reasonCodes } from '../../src/mqtt/client.ts';
 import { Outbox, type Parcel } from '../../src/mqtt/outbox.ts';
 import { FakeConnection } from '../support/fake-connection.ts';
 import { settled } from '../support/wait.ts';
@@ -12,8 +13,9 @@ interface Refused {
 function outbox(): { box: Outbox; refused: Refused[] } {
   const refused: Refused[] = [];
   const box = new Outbox({
-    refused: (topic, code) => refused.push({ topic, code }),
-    taken: () => undefined,
+    answered: (topic, code) => {
+      if (code >= reasonCodes.failure) refused.push({ topic, code });
+    },
   });
   return { box, refused };
 }

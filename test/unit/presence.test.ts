@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topicsOf } from '../../src/contract/topics.ts';
+import { reasonCodes } from '../../src/mqtt/client.ts';
 import { Presence } from '../../src/mqtt/presence.ts';
 import { FakeConnection } from '../support/fake-connection.ts';
 import { settled } from '../support/wait.ts';
@@ -35,8 +36,9 @@ function presenceOf() {
     boot: 'b00t',
     info: () => info,
     extras: () => [{ topic: 'extra', payload: '{}' }],
-    refused: (topic, code) => refused.push([topic, code]),
-    taken: () => undefined,
+    answered: (topic, code) => {
+      if (code >= reasonCodes.failure) refused.push([topic, code]);
+    },
     changed: () => undefined,
   });
   return { presence, refused };
