@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trust } from '../ipc/messages.ts';
+import { hashFile } from '../model/hash-file.ts';
 import { manifestFile } from '../model/manifest.ts';
 import type { SignatureState } from '../model/signature.ts';
 import { checkFiles, readManifest } from '../model/verified-manifest.ts';
@@ -69,12 +69,7 @@ async function checkPulled(
   );
   if (size === null) throw new SupplyError('size_mismatch', `${path} is gone: pull it again`);
   if (size !== bytes) throw new SupplyError('size_mismatch', `${path} has ${size} bytes and had ${bytes}`);
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-    hash.update(chunk as Buffer);
-    onBytes((chunk as Buffer).length);
-  }
-  if (hash.digest('hex') !== sha256)
+  if ((await hashFile(path, onBytes)) !== sha256)
     throw new SupplyError(
       'hash_mismatch',
       `${path} is not what was pulled: remove the model and pull it again`,
