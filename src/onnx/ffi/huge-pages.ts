@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Library } from './library.ts';
+import { pageCalls } from './pages.ts';
 
 const pagemap = 'proc/self/pagemap';
 const hugePageBytes = 'sys/kernel/mm/transparent_hugepage/hpage_pmd_size';
@@ -51,7 +52,7 @@ export async function useHugePagesIn(
 }
 
 async function move(library: Library, sizes: Sizes, windows: Iterable<number>): Promise<void> {
-  const madvise = library.koffi.load(null).func('int madvise(uintptr_t, size_t, int)');
+  const { madvise } = pageCalls(library);
   // A refusal changes nothing: the memory stays in small pages, or is not this process's any more.
   for (const { start, bytes } of [...joined(windows, sizes.huge)])
     await new Promise<void>((resolve) => madvise.async(start, bytes, collapse, () => resolve()));
@@ -63,11 +64,11 @@ interface Sizes {
 }
 
 /** Null where the kernel was made without the one or the other. */
-function sizesOf({ koffi }: Library, root: string): Sizes | null {
+function sizesOf(library: Library, root: string): Sizes | null {
   const file = join(root, hugePageBytes);
   if (!existsSync(file) || !existsSync(join(root, pagemap))) return null;
   const huge = Number(readFileSync(file, 'utf8'));
-  const page = koffi.load(null).func('int getpagesize()')() as number;
+  const { pageBytes: page } = pageCalls(library);
   return huge > page ? { page, huge } : null;
 }
 
